@@ -1,0 +1,61 @@
+"""What a platform answered, as one value from a closed list (rules 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from worker.messages.errors import Code
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The platform answered, whole and parsed, that it did what was asked."""
+
+    output: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The platform answered, whole and parsed, that it will not.
+
+    `certain` says that the platform's own table knows the text, so that it is about this command.
+    Otherwise the login or the whole platform may be at fault: a control read decides (rule 2.4).
+    """
+
+    code: Code
+    text: str
+    platform_code: str | None = None
+    certain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ill:
+    """The platform's table knows the text, and it says that the platform itself is not well."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """The platform is well, and asks us to come back `after` seconds."""
+
+    after: float
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """No byte of the request had been handed to the socket: repeating is safe (rule 2.1)."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """Everything else: it may have had an effect, or may yet have one."""
+
+    why: str
+
+
+Outcome = Done | Refused | Ill | Busy | NotSent | Unclear

@@ -1,0 +1,97 @@
+"""What the engine asks of a platform, and all that it may know about one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Protocol
+
+from worker.domain.effect import Effect
+from worker.domain.evidence import Reading
+from worker.domain.outcome import Busy, Ill, NotSent, Outcome, Refused, Unclear
+from worker.messages.errors import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A command as an adapter sees it. `data` is what was sent, checked; it may hold secrets: no repr."""
+
+    id: str  # the sender's id of the command; `addCredit.obs` begins with it
+    type: str  # e.g. subscriber.create.v1
+    data: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One call that changes (or reads) something; a command is a list of them, in order.
+
+    `params` may hold secrets: no repr. Planning twice gives the same steps.
+    """
+
+    name: str  # stands in the result's `steps`, e.g. insertSubscriber
+    endpoint: str  # a bounded label for attempts and metrics, e.g. SubscriberWS.insertSubscriber
+    effect: Effect
+    params: Mapping[str, Any] = field(repr=False)
+    readable: bool = True  # `look` can tell whether it took effect
+    if_exists: str = "reject"  # creates only: reject, adopt, update
+    after_adoption: bool = False  # runs only where an earlier create found the object there
+    amount: Decimal | None = None  # increments only, in the platform's currency unit
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What went over the wire, redacted: an attempt's row. Texts are at most 8 KiB, `ms` milliseconds."""
+
+    endpoint: str
+    ms: float
+    status: int | None = None  # of HTTP; None: no whole answer came
+    request: str = ""
+    answer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    outcome: Outcome
+    exchange: Exchange
+
+
+Unread = Refused | Ill | Busy | NotSent | Unclear
+
+
+class LeaseLost(Exception):
+    """The claim ended before the first byte: nothing may be written."""
+
+
+class Guard(Protocol):
+    """The last word before the first byte, and the note that it went (rule 5.2). Both synchronous."""
+
+    def before_first_byte(self) -> None:
+        """Raise LeaseLost when the claim has ended."""
+
+    def wrote(self) -> None:
+        """The first byte was handed to the socket."""
+
+
+class Platform(Protocol):
+    """One configured instance. Nothing here raises for what the network or the platform does."""
+
+    name: str
+    kind: str
+
+    def plan(self, order: Order) -> tuple[Step, ...] | Problem:
+        """The steps of a command, or why this platform cannot do it. Pure."""
+
+    async def look(self, step: Step, before: Reading | None) -> Reading | Unread:
+        """Read what the step is about. `before` is the evidence read before the call, if any was."""
+
+    async def call(self, step: Step, guard: Guard) -> Reply:
+        """Do the step, sending at most one request that changes anything."""
+
+    async def control(self) -> Outcome:
+        """A read with the same login that succeeds exactly when the platform is well."""
+
+    def facts(self) -> Mapping[str, Any]:
+        """What `platforms check` shows: operations the server has, lacks, spells differently."""
+
+    async def close(self) -> None: ...
