@@ -1,0 +1,68 @@
+# One command per wish. `make` alone lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.SHELLFLAGS := -eu -o pipefail -c
+
+VENV := .venv
+PY := $(VENV)/bin/python
+RUNTIME := $(VENV)/.installed-runtime
+DEVELOPMENT := $(VENV)/.installed-development
+PACKAGES := ./deploy/packages
+# Extra words for pytest, e.g. `make test TESTS="tests/unit -x"`.
+TESTS ?=
+
+.PHONY: help install demo up test pythons lint types format contracts bench lock clean
+
+help: ## list the wishes
+	@sed -nE 's/^([a-z-]+):.*## (.*)$$/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r wish text; do printf '  make %-10s %s\n' "$$wish" "$$text"; done
+
+install: $(RUNTIME) ## make .venv with all that the worker needs (PYTHON=… chooses the interpreter)
+
+# The stamps are files of the virtual environment: a changed lock installs again, an unchanged one costs nothing.
+$(RUNTIME): requirements.lock deploy/install
+	@./deploy/install requirements.lock
+	@touch $@
+
+$(DEVELOPMENT): requirements-dev.lock deploy/install
+	@./deploy/install requirements-dev.lock
+	@touch $@ $(RUNTIME)
+
+demo: install ## the whole flow on this machine: private RabbitMQ, simulator with faults, worker on SQLite
+	@if [ -z "$${WORKER__BROKER__URL:-}" ]; then $(PACKAGES) rabbitmq-server; fi
+	@$(VENV)/bin/worker demo
+
+up: install ## the same as demo, left running until stopped (Ctrl-C)
+	@if [ -z "$${WORKER__BROKER__URL:-}" ]; then $(PACKAGES) rabbitmq-server; fi
+	@$(VENV)/bin/worker demo --keep
+
+test: $(DEVELOPMENT) ## all tests, with private services (TESTS="tests/unit -x" narrows them)
+	@$(PACKAGES) rabbitmq-server postgresql nodejs npm
+	@$(PY) -m pytest $(TESTS)
+
+pythons: $(DEVELOPMENT) ## unit tests on every Python from 3.11 to 3.13 that is found
+	@./deploy/each-python tests/unit
+
+lint: $(DEVELOPMENT) ## ruff: rules and format
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+types: $(DEVELOPMENT) ## mypy, strict
+	@$(PY) -m mypy
+
+format: $(DEVELOPMENT) ## put the code in its format
+	@$(PY) -m ruff check --fix --exit-zero --quiet .
+	@$(PY) -m ruff format .
+
+contracts: install ## code and contracts/ say the same, in both directions
+	@$(VENV)/bin/worker contracts check
+
+bench: $(DEVELOPMENT) ## commands a second and CPU a command, beside the plain worker
+	@$(PACKAGES) rabbitmq-server postgresql
+	@$(PY) -m tests.bench
+
+lock: $(DEVELOPMENT) ## resolve the dependencies again (from where pip is configured to look)
+	@./deploy/lock
+
+clean: ## remove what the other wishes made inside this folder
+	rm -rf $(VENV) .venv-3.* .run .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
