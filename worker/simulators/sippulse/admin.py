@@ -1,0 +1,261 @@
+"""The admin API under /admin/: JSON for tests, and one page for people."""
+
+import json
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import asdict
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from aiohttp import web
+
+from . import page
+from .faults import Rule, Standing
+from .freezer import Freeze
+from .ledger import Sum
+from .platform import Platform, Subscriber, key_of
+from .simulator import Simulator
+from .soap import SECRETS, plain
+from .traffic import Traffic
+
+Body = dict[str, Any]
+Act = Callable[[Simulator, Body], Awaitable[Body]]
+
+
+def mount(application: web.Application, simulator: Simulator) -> None:
+    router = application.router
+    router.add_get("/admin/", _page(simulator))
+    router.add_get("/admin", _page(simulator))
+    for name, view in VIEWS.items():
+        router.add_get(f"/admin/{name}", _get(simulator, view))
+    for name, act in ACTS.items():
+        router.add_post(f"/admin/{name}", _post(simulator, act))
+
+
+def _page(simulator: Simulator) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def handler(request: web.Request) -> web.Response:
+        return web.Response(text=page.render(simulator), content_type="text/html")
+
+    return handler
+
+
+def _get(
+    simulator: Simulator, view: Callable[[Simulator, Mapping[str, str]], Body]
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def handler(request: web.Request) -> web.Response:
+        return web.json_response(view(simulator, request.query))
+
+    return handler
+
+
+def _post(simulator: Simulator, act: Act) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def handler(request: web.Request) -> web.Response:
+        try:
+            body = json.loads(await request.read() or b"{}")
+            if not isinstance(body, dict):
+                raise ValueError("the body is a JSON object")
+            return web.json_response(await act(simulator, body))
+        except (ValueError, TypeError, InvalidOperation) as error:
+            return web.json_response({"error": str(error)}, status=400)
+        except KeyError as error:
+            return web.json_response({"error": f"missing or unknown: {error.args[0]}"}, status=400)
+
+    return handler
+
+
+# Views -------------------------------------------------------------------------------------------
+
+
+def counts(simulator: Simulator, query: Mapping[str, str]) -> Body:
+    platform = simulator.platform
+    ledger = platform.ledger
+    return {
+        "operations": {name: asdict(traces) for name, traces in sorted(ledger.operations.items())},
+        "subscribers": len(platform),
+        "doubles": ledger.doubles,
+        "credits": sum(each.times for each in ledger.credits_by_subscriber.values()),
+        "charges": len(ledger.charges),
+        "faults": dict(ledger.faults),
+        "malformed": ledger.malformed,
+        "pending": simulator.pending(),
+        "frozen": simulator.freezer.waiting(),
+    }
+
+
+def credits_(simulator: Simulator, query: Mapping[str, str]) -> Body:
+    ledger = simulator.platform.ledger
+    keys = {*ledger.credits_by_subscriber, *ledger.charged}
+    return {
+        "by_obs": {obs: _sum(each) for obs, each in ledger.credits_by_obs.items()},
+        "by_subscriber": {"@".join(key): _account(simulator.platform, *key) for key in sorted(keys)},
+    }
+
+
+def _sum(each: Sum) -> Body:
+    return {"times": each.times, "sum": plain(each.sum), "subscriber": each.subscriber}
+
+
+def _account(platform: Platform, username: str, domain: str) -> Body:
+    """Credit and calls of one name; opening and balance are None when there is no such subscriber now."""
+    key = (username, domain)
+    found = platform.get(*key)
+    added = platform.ledger.credits_by_subscriber.get(key, Sum())
+    charged = platform.ledger.charged.get(key, Sum())
+    return {
+        "times": added.times,
+        "sum": plain(added.sum),
+        "calls": charged.times,
+        "charged": plain(charged.sum),
+        "opening": plain(found.opening) if found else None,
+        "balance": plain(found.balance) if found else None,
+    }
+
+
+def charges(simulator: Simulator, query: Mapping[str, str]) -> Body:
+    wanted = query.get("accountcode")
+    rows = [each for each in simulator.platform.ledger.charges if wanted in (None, each.accountcode)]
+    return {"charges": [{**asdict(each), "price": plain(each.price)} for each in rows]}
+
+
+def log(simulator: Simulator, query: Mapping[str, str]) -> Body:
+    ledger = simulator.platform.ledger
+    if "username" in query or "domain" in query:
+        entries = ledger.by_subscriber.get(key_of(query.get("username"), query.get("domain")), [])
+    else:
+        entries = ledger.entries
+    return {"log": [entry.shown() for entry in entries]}
+
+
+def state(simulator: Simulator, query: Mapping[str, str]) -> Body:
+    """`?username=&domain=` for one; `?secrets=1` shows subscribers' passwords, the administrator's never."""
+    platform = simulator.platform
+    shown: Iterable[Subscriber] = platform
+    if "username" in query:
+        shown = (each for each in platform if each.key == key_of(query["username"], query.get("domain")))
+    return {
+        "login": platform.login,
+        "domains": platform.domains,
+        "switches": asdict(platform.switches),
+        "texts": platform.texts,
+        "faults": [rule(standing) for standing in simulator.faults.standing],
+        "freezes": [freeze_(each) for each in simulator.freezer.freezes],
+        "subscribers": [_subscriber(each, secrets=bool(query.get("secrets"))) for each in shown],
+    }
+
+
+def _subscriber(each: Subscriber, secrets: bool) -> Body:
+    dto = {name: value for name, value in each.dto.items() if value is not None}
+    for name in SECRETS & set(dto):
+        dto[name] = dto[name] if secrets else "***"
+    services = {**each.services, "privacy": each.privacy, "dailyStatistics": each.daily_statistics}
+    return {
+        **{name: plain(value) if isinstance(value, Decimal) else value for name, value in dto.items()},
+        **services,
+        "active": each.active,
+        "balance": plain(each.balance),
+        "reloads": each.reloads,
+    }
+
+
+def rule(standing: Standing) -> Body:
+    return {"number": standing.number, "hits": standing.hits, "spent": standing.spent} | asdict(standing.rule)
+
+
+def freeze_(freeze: Freeze) -> Body:
+    return {"operation": freeze.pattern, "seconds": freeze.seconds, "waiting": len(freeze.queue)}
+
+
+# Acts --------------------------------------------------------------------------------------------
+
+
+async def faults(simulator: Simulator, body: Body) -> Body:
+    """One rule, or {"rules": [...], "replace": true}. Nothing changes when one of them is wrong."""
+    values = body.get("rules", [body]) if body.keys() & {"rules", "replace"} else [body]
+    rules = [Rule.from_values(each) for each in values if each != {"replace": True}]
+    if body.get("replace"):
+        simulator.faults.clear()
+    for each in rules:
+        simulator.faults.add(each)
+    return {"faults": [rule(standing) for standing in simulator.faults.standing]}
+
+
+async def reset(simulator: Simulator, body: Body) -> Body:
+    await simulator.reset()
+    return {}
+
+
+async def principal(simulator: Simulator, body: Body) -> Body:
+    """What the platform accepts from now on; what is left out stays."""
+    platform = simulator.platform
+    platform.login = str(body.get("login", platform.login))
+    platform.password = str(body.get("password", platform.password))
+    return {"login": platform.login}
+
+
+async def subscribers(simulator: Simulator, body: Body) -> Body:
+    """{"subscribers": [{username, domain, ...}]}, or {"count", "prefix", "domain", ...} for many alike."""
+    if "subscribers" in body:
+        values = list(body["subscribers"])
+    elif "count" in body:
+        common = dict(body)
+        count, prefix = int(common.pop("count")), str(common.pop("prefix", ""))
+        values = [{**common, "username": f"{prefix}{number}"} for number in range(count)]
+    else:
+        values = [body]
+    for each in values:
+        simulator.platform.seed(each)
+    return {"seeded": len(values), "subscribers": len(simulator.platform)}
+
+
+async def charge(simulator: Simulator, body: Body) -> Body:
+    price = Decimal(str(body["price"]))
+    made = simulator.platform.charge(str(body["username"]), str(body["domain"]), price)
+    return {**asdict(made), "price": plain(made.price)}
+
+
+async def traffic(simulator: Simulator, body: Body) -> Body:
+    simulator.run_traffic(Traffic.from_values(body))
+    return {}
+
+
+async def freeze(simulator: Simulator, body: Body) -> Body:
+    seconds = body.get("seconds")
+    simulator.freezer.freeze(
+        str(body.get("operation", "*")), seconds=None if seconds is None else float(seconds)
+    )
+    return {"freezes": [freeze_(each) for each in simulator.freezer.freezes]}
+
+
+async def thaw(simulator: Simulator, body: Body) -> Body:
+    return {"applied": simulator.freezer.thaw(body.get("operation"))}
+
+
+async def switches(simulator: Simulator, body: Body) -> Body:
+    """Switches by name, and `texts`: fault texts by name."""
+    platform = simulator.platform
+    given = dict(body)
+    texts = given.pop("texts", {})
+    if unknown := sorted(set(texts) - set(platform.texts)):
+        raise ValueError(f"unknown text {unknown[0]!r}: we know {', '.join(sorted(platform.texts))}")
+    platform.switches = platform.switches.changed(given)
+    platform.texts.update(texts)
+    return {"switches": asdict(platform.switches), "texts": platform.texts}
+
+
+VIEWS: dict[str, Callable[[Simulator, Mapping[str, str]], Body]] = {
+    "counts": counts,
+    "credits": credits_,
+    "charges": charges,
+    "log": log,
+    "state": state,
+}
+ACTS: dict[str, Act] = {
+    "faults": faults,
+    "reset": reset,
+    "principal": principal,
+    "subscribers": subscribers,
+    "charge": charge,
+    "traffic": traffic,
+    "freeze": freeze,
+    "thaw": thaw,
+    "switches": switches,
+}

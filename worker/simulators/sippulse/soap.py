@@ -1,0 +1,190 @@
+"""SOAP 1.1 in and out: a request becomes a `Call`, an answer is built from string templates."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from xml.sax.saxutils import escape as _escape
+
+from lxml import etree
+
+from .wsdl import NAMESPACE, Field, Schema
+
+Scalar = str | int | bool | Decimal | None
+Values = dict[str, Scalar]
+Arguments = dict[str, Scalar | Values]
+
+SECRETS = frozenset(
+    {
+        "password",
+        "passwordPortal",
+        "voiceMailPassword",
+        "voicemailPassword",
+        "actualPassword",
+        "newPassword",
+        "confirmNewPassword",
+        "pinCode",
+        "principal",
+    }
+)
+
+_ENVELOPE = "{http://schemas.xmlsoap.org/soap/envelope/}"
+_NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
+_HEAD = (
+    "<?xml version='1.0' encoding='UTF-8'?>"
+    '<S:Envelope xmlns:S="http://schemas.xmlsoap.org/soap/envelope/"><S:Body>'
+)
+_TAIL = "</S:Body></S:Envelope>"
+_CONTROLS = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+
+
+class Malformed(Exception):
+    """The request is not one that the platform's stack could dispatch: answered by an undeclared fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request: `arguments` by child name, objects as nested dicts, typed as the schema says."""
+
+    service: str
+    operation: str
+    arguments: Arguments
+
+    @property
+    def name(self) -> str:
+        return f"{self.service}.{self.operation}"
+
+    @property
+    def subject(self) -> tuple[str, str]:
+        """(username, domain in lower case) of the subscriber it is about; empty where it names none."""
+        holder = next((part for key, part in self.arguments.items() if _is_subject(key, part)), None)
+        found: Mapping[str, object] = holder if isinstance(holder, dict) else self.arguments
+        return str(found.get("username") or ""), str(found.get("domain") or "").lower()
+
+    def principal(self) -> tuple[str, str]:
+        """(login, password) as received."""
+        given = self.arguments.get("principal")
+        found = given if isinstance(given, dict) else {}
+        return str(found.get("login") or ""), str(found.get("password") or "")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole HTTP answer. `fault` is empty for a success."""
+
+    status: int
+    body: bytes
+    content_type: str = "text/xml"
+    fault: str = ""
+
+
+def _is_subject(key: str, part: object) -> bool:
+    return key != "principal" and isinstance(part, dict) and "username" in part
+
+
+def parse(service: str, schema: Schema, body: bytes) -> Call:
+    """Read a request. Raises `Malformed` with a sentence that says why the stack would refuse it."""
+    wrapper = _wrapper(body)
+    name = etree.QName(wrapper)
+    fields = schema.operations.get(name.localname)
+    if name.namespace != NAMESPACE or fields is None:
+        raise Malformed(f"Cannot find dispatch method for {wrapper.tag}")
+    return Call(service, name.localname, _read(wrapper, fields, schema))
+
+
+def _wrapper(body: bytes) -> etree._Element:
+    # A parser of one's own per request: they keep an error log, which grows with every bad document.
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True)
+    try:
+        root = etree.fromstring(body, parser)
+    except etree.XMLSyntaxError as error:
+        raise Malformed("Couldn't create SOAP message due to a parsing error") from error
+    if root.getroottree().docinfo.doctype:  # type: ignore[union-attr] # always there in a parsed document
+        raise Malformed("DTD is not supported by SOAP")
+    found = root.find(f"{_ENVELOPE}Body")
+    if root.tag != f"{_ENVELOPE}Envelope" or found is None or len(found) != 1:
+        raise Malformed("Not a SOAP 1.1 envelope with one element in its Body")
+    return found[0]
+
+
+def _read(element: etree._Element, fields: tuple[Field, ...], schema: Schema) -> Arguments:
+    """Children that the schema lacks are ignored; primitives left out are false or 0: both as JAXB does."""
+    children = {child.tag: child for child in element}
+    read: Arguments = {}
+    for field in fields:
+        child = children.get(field.name)
+        if child is None or child.get(_NIL) in ("true", "1"):
+            read[field.name] = _default(field)
+        elif field.type.startswith("tns:"):
+            inner = _read(child, schema.types[field.type[4:]], schema)
+            read[field.name] = {key: value for key, value in inner.items() if not isinstance(value, dict)}
+        else:
+            read[field.name] = scalar(field, child.text or "")
+    return read
+
+
+def _default(field: Field) -> Scalar:
+    if not field.required:
+        return None
+    return False if field.type == "xs:boolean" else scalar(field, "0")
+
+
+def scalar(field: Field, text: str) -> Scalar:
+    """One value as its schema type; `Malformed` names the field, never the value."""
+    try:
+        match field.type:
+            case "xs:boolean":
+                return _BOOLEANS[text.strip()]
+            case "xs:int" | "xs:long":
+                return int(text.strip())
+            case "xs:double":
+                return Decimal(text.strip())
+            case _:
+                return text
+    except (KeyError, ValueError, InvalidOperation) as error:
+        raise Malformed(f"Unmarshalling Error: {field.name} is no {field.type}") from error
+
+
+def plain(value: Scalar) -> str:
+    """A value as XML and JSON texts show it: booleans in lower case, amounts without an exponent."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return format(value, "f") if isinstance(value, Decimal) else str(value)
+
+
+def escape(text: str) -> str:
+    """Text for an XML element: what XML cannot hold at all becomes a question mark."""
+    return _escape(_CONTROLS.sub("?", text))
+
+
+def child(name: str, value: Scalar) -> str:
+    """An element, or nothing for None."""
+    return "" if value is None else f"<{name}>{escape(plain(value))}</{name}>"
+
+
+def success(operation: str, inner: str) -> Answer:
+    wrapper = f'<ns2:{operation}Response xmlns:ns2="{NAMESPACE}">{inner}</ns2:{operation}Response>'
+    return Answer(200, (_HEAD + wrapper + _TAIL).encode())
+
+
+def declared_fault(text: str) -> Answer:
+    """The fault that every operation declares: WSException with faultMessage."""
+    detail = (
+        f'<detail><ns2:WSException xmlns:ns2="{NAMESPACE}">'
+        f"<faultMessage>{escape(text)}</faultMessage></ns2:WSException></detail>"
+    )
+    return _fault("S:Server", text, detail)
+
+
+def undeclared_fault(text: str, code: str = "S:Server") -> Answer:
+    """A fault of the stack itself, without detail."""
+    return _fault(code, text, "")
+
+
+def _fault(code: str, text: str, detail: str) -> Answer:
+    inner = (
+        '<S:Fault xmlns:ns4="http://www.w3.org/2003/05/soap-envelope">'
+        f"<faultcode>{code}</faultcode><faultstring>{escape(text)}</faultstring>{detail}</S:Fault>"
+    )
+    return Answer(500, (_HEAD + inner + _TAIL).encode(), fault=text)
