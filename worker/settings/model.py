@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, mo
 from worker.settings.values import (
     DAY,
     Count,
+    File,
     Money,
     PlatformName,
     Seconds,
@@ -60,7 +61,7 @@ class BrokerSettings(Section):
         default=SecretStr("amqp://guest:guest@127.0.0.1:5672/"),
         description="RabbitMQ, `amqp://` or `amqps://`",
     )
-    ca: Path | None = Field(
+    ca: File | None = Field(
         default=None, description="file with the authorities that sign the broker's certificate"
     )
     prefetch: int = Field(
@@ -174,7 +175,7 @@ class LimitSettings(Section):
 
 
 class CallRecordSettings(Section):
-    url: Annotated[Secret, scheme("mysql", "mariadb")] | None = Field(
+    url: Secret | None = Field(
         default=None,
         description="the platform's database, read only; none: any unexplained difference is parked",
     )
@@ -196,7 +197,7 @@ class PlatformSettings(Section):
     )
     http_basic: bool = Field(default=False, description="send login and password as HTTP Basic as well")
     verify: bool = Field(default=True, description="check the server's certificate (https)")
-    ca: Path | None = Field(
+    ca: File | None = Field(
         default=None, description="file with the authorities that sign the server's certificate"
     )
     environment: Literal["production", "staging"] = Field(

@@ -95,8 +95,15 @@ def patterns(value: Mapping[str, str]) -> Mapping[str, str]:
     return value
 
 
+def beside(value: Path, info: ValidationInfo) -> Path:
+    """A relative file name starts at the folder of the settings file."""
+    folder: Path = (info.context or {}).get("folder", Path())
+    return folder / value
+
+
 Seconds = Annotated[float, BeforeValidator(seconds), Field(ge=0, allow_inf_nan=False)]
 Secret = Annotated[SecretStr, BeforeValidator(resolved)]
+File = Annotated[Path, AfterValidator(beside)]
 Url = Annotated[str, AfterValidator(http)]
 Count = Annotated[int, Field(ge=1)]
 Money = Annotated[Decimal, Field(gt=0, max_digits=15, allow_inf_nan=False)]
