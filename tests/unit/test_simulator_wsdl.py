@@ -1,0 +1,100 @@
+"""The bundled WSDLs have the shape of a running SIPPulse, as zeep reads them."""
+
+import re
+
+import pytest
+import zeep
+from lxml import etree
+
+from worker.simulators.sippulse import wsdl
+from worker.simulators.sippulse.operations import OPERATIONS
+
+NS = "{" + wsdl.NAMESPACE + "}"
+PRINCIPAL = {"login": "admin", "password": "secret"}
+COUNTS = {"DomainWS": 1, "ReloadModulesWS": 5, "SubscriberWS": 45}
+
+
+@pytest.fixture(scope="module")
+def subscriber_ws() -> zeep.Client:
+    return zeep.Client(str(wsdl.folder() / "SubscriberWS.wsdl"))
+
+
+def mandatory(client: zeep.Client) -> dict[str, object]:
+    """The fields that zeep refuses to leave out, each with a value of its type."""
+    elements = client.get_type(f"{NS}subscriberDTO").elements
+    return {
+        name: 0 if element.type.name != "boolean" else False
+        for name, element in elements
+        if element.min_occurs
+    }
+
+
+def envelope(client: zeep.Client, operation: str, **arguments: object) -> str:
+    return etree.tostring(client.create_message(client.service, operation, **arguments)).decode()
+
+
+@pytest.mark.parametrize(("service", "operations"), COUNTS.items())
+def test_each_service_loads_with_its_operations(service: str, operations: int) -> None:
+    client = zeep.Client(str(wsdl.folder() / f"{service}.wsdl"))
+    port = client.wsdl.services["SipPulse"].ports[f"{service}Port"]
+    found = list(port.binding.all().values())
+    assert len(found) == operations
+    assert all(each.soapaction == "" and "WSException" in each.faults for each in found)
+
+
+def test_a_subscriber_has_50_fields_in_alphabetical_order_14_of_them_mandatory(
+    subscriber_ws: zeep.Client,
+) -> None:
+    names = [name for name, _ in subscriber_ws.get_type(f"{NS}subscriberDTO").elements]
+    assert len(names) == 50
+    assert names == sorted(names)
+    assert len(mandatory(subscriber_ws)) == 14
+
+
+@pytest.mark.parametrize("operation", ["insertSubscriber", "updateSubscriber"])
+def test_a_subscriber_without_a_mandatory_field_is_not_even_sent(
+    subscriber_ws: zeep.Client, operation: str
+) -> None:
+    whole = mandatory(subscriber_ws)
+    assert "<subscriber>" in envelope(subscriber_ws, operation, subscriber=whole, principal=PRINCIPAL)
+    for missing in whole:
+        part = {name: value for name, value in whole.items() if name != missing}
+        with pytest.raises(zeep.exceptions.ValidationError, match=missing):
+            envelope(subscriber_ws, operation, subscriber=part, principal=PRINCIPAL)
+
+
+def test_wrapper_children_are_unqualified_and_in_the_declared_order(subscriber_ws: zeep.Client) -> None:
+    text = envelope(
+        subscriber_ws, "addCredit", principal=PRINCIPAL, obs="o", value=1.5, domain="d", username="u"
+    )
+    children = re.findall(r"<(username|domain|value|obs|principal)>", text)
+    assert children == ["username", "domain", "value", "obs", "principal"]
+    assert f'<ns0:addCredit xmlns:ns0="{wsdl.NAMESPACE}">' in text
+
+
+def test_every_wrapper_child_may_be_left_out(subscriber_ws: zeep.Client) -> None:
+    assert "addCredit" in envelope(subscriber_ws, "addCredit")
+
+
+def test_operations_that_no_running_server_publishes_are_left_out() -> None:
+    absent = {"activateTopologyHiding", "blockTopologyHiding", "insertDBAliases", "deleteDBAliases"}
+    assert not absent & set(wsdl.schemas()["SubscriberWS"].operations)
+
+
+def test_every_simulated_operation_is_one_of_a_wsdl() -> None:
+    known = {name for schema in wsdl.schemas().values() for name in schema.operations}
+    assert len(known) == sum(COUNTS.values())
+    assert set(OPERATIONS) <= known
+    assert known - set(OPERATIONS) == {
+        "changeProfile",
+        "retrieveDailyQuota",
+        "updateDailyQuota",
+        "retrieveMonthlyQuotaDTO",
+        "updateMonthlyQuota",
+    }
+
+
+def test_a_served_wsdl_names_the_address_it_is_served_at() -> None:
+    served = wsdl.text("DomainWS", "http://127.0.0.1:8081/SipPulse/DomainWS")
+    assert b'location="http://127.0.0.1:8081/SipPulse/DomainWS"' in served
+    assert b"sippulse.example" not in served
