@@ -1,0 +1,302 @@
+"""What people do to commands (rules 8), and what they look at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from worker.domain.effect import Risk
+from worker.domain.lifecycle import EffectSeen, State
+from worker.journal.admission import Fresh, content, untouched, write_commands
+from worker.journal.core import Core, opened, view_of, write_audit
+from worker.journal.driver import Row, Tx
+from worker.journal.endings import Ending, advance, finish, lock_lanes, new_id
+from worker.journal.port import NewCommand
+from worker.journal.vault import pair_hash
+from worker.messages.envelope import Envelope
+from worker.messages.errors import Code, Problem
+from worker.messages.events import AuditDraft, canonical
+
+
+class ActRefused(Exception):
+    """What a person asked for is not possible; the text says why and what is."""
+
+
+def _shown(row: Row) -> dict[str, Any]:
+    names = (
+        "id", "message_id", "source", "idem_key", "type", "platform", "partition_key", "state", "effect", "attempts",
+        "received_at", "started_at", "finished_at", "due_at", "batch_id", "retry_of", "archived", "flags", "window_closed",
+    )  # fmt: skip
+    shown = {name: row[name] for name in names}
+    return shown | {"problem": json.loads(row["problem"]) if row["problem"] else None}
+
+
+async def listing(
+    tx: Tx, filters: Mapping[str, Any], limit: int, before: int | None = None
+) -> list[dict[str, Any]]:
+    """Newest first. Filters: state, platform, type, partition_key, source, batch_id, archived."""
+    allowed = ("state", "platform", "type", "partition_key", "source", "batch_id", "message_id", "idem_key")
+    args: list[Any] = [limit, before if before is not None else 1 << 62]
+    where = "id < $2"
+    for name in allowed:
+        if (value := filters.get(name)) is not None:
+            args.append(value)
+            where += f" AND {name} = ${len(args)}"
+    if not filters.get("archived"):
+        where += " AND archived = false"
+    rows = await tx.rows(f"SELECT * FROM commands WHERE {where} ORDER BY id DESC LIMIT $1", *args)  # noqa: S608
+    return [_shown(row) for row in rows]
+
+
+async def find(tx: Tx, name: str) -> Row:
+    """By the journal's number or the sender's id. Raises ActRefused when that is not exactly one."""
+    number = int(name) if name.isdecimal() and len(name) < 19 else -1
+    rows = await tx.rows(
+        "SELECT * FROM commands WHERE id = $1 OR message_id = $2 ORDER BY id DESC LIMIT 3", number, name
+    )
+    if not rows:
+        raise ActRefused(f"no command {name!r}: give the number or the id that `worker commands list` shows")
+    exact = [row for row in rows if row["id"] == number] or rows
+    if len(exact) > 1:
+        numbers = ", ".join(str(row["id"]) for row in exact)
+        raise ActRefused(f"several commands have the id {name!r}: give the number, one of {numbers}")
+    return exact[0]
+
+
+async def show(tx: Tx, core: Core, name: str) -> dict[str, Any]:
+    """One command with its attempts, readings, events, records, and its neighbours in the line. No secrets."""
+    row = await find(tx, name)
+    number = row["id"]
+    attempts = await tx.rows("SELECT * FROM attempts WHERE command_id = $1 ORDER BY id", number)
+    readings = await tx.rows("SELECT * FROM evidence WHERE command_id = $1 ORDER BY id", number)
+    events = await tx.rows("SELECT * FROM outbox WHERE command_id = $1 ORDER BY id", number)
+    records = await tx.rows("SELECT record, number FROM audit WHERE command_id = $1 ORDER BY id", number)
+    [lane] = await tx.rows("SELECT * FROM lanes WHERE id = $1", row["lane_id"])
+    line = await tx.rows(
+        "SELECT id, message_id, state FROM commands WHERE lane_id = $1 AND finished_at IS NULL AND arrival IS NOT NULL"
+        " ORDER BY arrival LIMIT 50",
+        row["lane_id"],
+    )
+    fields = ("number", "endpoint", "outcome", "status", "ms", "request", "answer", "at")
+    return _shown(row) | {
+        "steps": opened(core.vault, row["steps_sealed"]) or [],
+        "output": opened(core.vault, row["output_sealed"]),
+        "attempts_made": [{name: a[name] for name in fields} for a in attempts],
+        "readings": [
+            {"step": r["step"], "attempt": r["attempt"], "kind": r["kind"], "at": r["at"]}
+            | {"reading": core.vault.open(r["reading_sealed"])}
+            for r in readings
+        ],
+        "events": [
+            {
+                "event_id": e["event_id"],
+                "type": e["type"],
+                "exchange": e["exchange"],
+                "published_at": e["published_at"],
+            }
+            for e in events
+        ],
+        "records": [json.loads(r["record"]) | {"number": r["number"]} for r in records],
+        "line": [{"id": c["id"], "message_id": c["message_id"], "state": c["state"]} for c in line],
+        "window": {name: lane[name] for name in ("window_command", "window_opened", "window_first")},
+    }
+
+
+async def cancel(tx: Tx, core: Core, name: str, actor: str, reason: str) -> dict[str, Any]:
+    """A waiting one with nothing done, or a parked one that certainly had no effect."""
+    row = await _locked(tx, name)
+    parked = row["state"] == State.PARKED and row["effect"] == EffectSeen.NONE and row["steps_sealed"] is None
+    if not (untouched(row) or parked):
+        raise ActRefused(_cannot(row, "cancelled"))
+    problem = Problem(Code.CANCELLED_BY_OPERATOR, f"cancelled by {actor}: {reason}")
+    await finish(tx, core, [Ending(row, State.CANCELLED, problem=problem, actor=actor, reason=reason)])
+    return {"id": row["id"], "state": State.CANCELLED.value}
+
+
+async def resolve(
+    tx: Tx, core: Core, name: str, applied: bool, actor: str, reason: str, waive: bool = False
+) -> dict[str, Any]:
+    """A person says what took effect (rule 8.1), after the window or waiving it."""
+    row = await _locked(tx, name)
+    if row["state"] not in (State.PARKED, State.IN_DOUBT) or row["effect"] != EffectSeen.UNKNOWN:
+        raise ActRefused(
+            f"command {row['id']} is {row['state']} with effect {row['effect']}: nothing is to be resolved"
+        )
+    [lane] = await tx.rows("SELECT * FROM lanes WHERE id = $1", row["lane_id"])
+    open_window = lane["window_opened"] is not None and lane["window_command"] == row["id"]
+    if open_window and not waive:
+        raise ActRefused(
+            f"the settle window of command {row['id']} has not ended: its call may still take effect."
+            " Wait for it, or waive it (--waive-window) if you know that the platform will not apply it any more"
+        )
+    if open_window:
+        await tx.run(
+            "UPDATE lanes SET window_command = NULL, window_opened = NULL, window_first = NULL, window_last = NULL"
+            " WHERE id = $1",
+            lane["id"],
+        )
+    problem = Problem(
+        Code.RESOLVED_BY_OPERATOR, f"{actor} decided that it took {'' if applied else 'no '}effect: {reason}"
+    )
+    details = {"applied": applied, "window_waived": open_window}
+    ending = Ending(
+        row,
+        State.SUCCEEDED if applied else State.REJECTED,
+        effect=EffectSeen.APPLIED if applied else _steps_effect(core, row),
+        problem=problem,
+        steps=opened(core.vault, row["steps_sealed"]) or (),
+        actor=actor,
+        reason=reason,
+        details=details,
+        flags=("window_waived",) if open_window else (),
+    )
+    await finish(tx, core, [ending])
+    return {"id": row["id"], "state": ending.state.value, "effect": ending.effect.value}
+
+
+def _steps_effect(core: Core, row: Row) -> EffectSeen:
+    return EffectSeen.APPLIED if opened(core.vault, row["steps_sealed"]) else EffectSeen.NONE
+
+
+async def retry(
+    tx: Tx, core: Core, name: str, actor: str, reason: str, data: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """A parked one goes on; a final one is made anew, linked, and takes over its key (rule 8.2)."""
+    await tx.lock("admission")
+    row = await _locked(tx, name)
+    if row["effect"] == EffectSeen.UNKNOWN:
+        raise ActRefused(
+            f"what command {row['id']} did is unknown: `worker commands resolve --applied|--not-applied` comes first"
+        )
+    if row["state"] == State.PARKED and data is None:
+        return await _go_on(tx, row, actor, reason)
+    if not State(row["state"]).final:
+        raise ActRefused(f"command {row['id']} is {row['state']}: it runs by itself")
+    return await _again(tx, core, row, actor, reason, data)
+
+
+async def _go_on(tx: Tx, row: Row, actor: str, reason: str) -> dict[str, Any]:
+    await tx.run(
+        "UPDATE commands SET state = 'waiting', due_at = $2, lapsed = 0, failing_since = NULL WHERE id = $1",
+        row["id"],
+        tx.now,
+    )
+    await advance(tx, [row["lane_id"]])
+    await _record(tx, "retried", row, actor, reason)
+    return {"id": row["id"], "state": State.WAITING.value}
+
+
+async def _again(
+    tx: Tx, core: Core, row: Row, actor: str, reason: str, data: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    holders = await tx.rows(
+        "SELECT id, status, effect FROM identities WHERE key_hash = $1 AND role = 'command' AND id > $2"
+        " ORDER BY id DESC LIMIT 1",
+        pair_hash(row["source"], row["idem_key"]),
+        row["id"],
+    )
+    if holders and (holders[0]["status"] is None or holders[0]["effect"] != EffectSeen.NONE):
+        raise ActRefused(f"command {holders[0]['id']} holds the same key already: retry or look at that one")
+    if row["effect"] == EffectSeen.APPLIED and row["state"] == State.SUCCEEDED:
+        raise ActRefused(f"command {row['id']} succeeded: send a new command if it shall happen once more")
+    sent = core.vault.open(row["data_sealed"])
+    envelope = Envelope(
+        id=new_id(),
+        source=row["source"],
+        type=row["type"],
+        data=dict(data) if data is not None else sent,
+        subject=row["subject"],
+        idempotency_key=row["idem_key"],
+        correlation_id=row["correlation_id"],
+        causation_id=row["message_id"],
+        traceparent=row["traceparent"],
+        tracestate=row["tracestate"],
+        batch_id=row["batch_id"],
+        priority=row["priority"],
+        reply_to=row["reply_to"],
+    )
+    [number] = await tx.numbers(1)
+    new = NewCommand(
+        envelope, row["platform"], row["partition_key"], Risk(row["first_risk"]), bool(row["secret_output"])
+    )
+    mac = core.vault.content_mac(content(envelope))
+    await tx.many(
+        "INSERT INTO identities (id, message_hash, key_hash, source, message_id, idem_key, content_mac, role,"
+        " command_id, reply_to, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, 'command', $8, $9, $10)",
+        [(
+            number, pair_hash(row["source"], envelope.id), pair_hash(row["source"], row["idem_key"]), row["source"],
+            envelope.id, row["idem_key"], mac, number, row["reply_to"], tx.now,
+        )],
+    )  # fmt: skip
+    original = (
+        json.loads(row["original"])
+        if row["original"]
+        else {"id": row["message_id"], "idempotencykey": row["idem_key"]}
+    )
+    link = {"retry_of": row["message_id"], "original": canonical(original).decode()}
+    await write_commands(tx, core, [Fresh(number, new, mac, None, row["reply_to"])], **link)
+    await _record(tx, "edited" if data is not None else "retried", row, actor, reason, new=envelope.id)
+    return {
+        "id": number,
+        "message_id": envelope.id,
+        "state": State.WAITING.value,
+        "retry_of": row["message_id"],
+    }
+
+
+async def archive(tx: Tx, name: str, actor: str, reason: str) -> dict[str, Any]:
+    row = await _locked(tx, name)
+    if not State(row["state"]).final:
+        raise ActRefused(f"command {row['id']} is {row['state']}: only an ended one can be archived")
+    await tx.run("UPDATE commands SET archived = true WHERE id = $1", row["id"])
+    await _record(tx, "archived", row, actor, reason)
+    return {"id": row["id"], "archived": True}
+
+
+async def _locked(tx: Tx, name: str) -> Row:
+    row = await find(tx, name)
+    await lock_lanes(tx, [row["lane_id"]])
+    [fresh] = await tx.rows("SELECT * FROM commands WHERE id = $1 FOR UPDATE", row["id"])
+    return fresh
+
+
+def _cannot(row: Row, done: str) -> str:
+    if row["effect"] == EffectSeen.UNKNOWN:
+        return f"what command {row['id']} did is unknown: `worker commands resolve` comes first"
+    return f"command {row['id']} is {row['state']}: it cannot be {done} any more"
+
+
+async def _record(tx: Tx, what: str, row: Row, actor: str, reason: str, **details: Any) -> None:
+    draft = AuditDraft(what, row["platform"], actor, reason, view_of(row).command(), details)
+    await write_audit(tx, [(draft, row["id"])], new_id)
+
+
+def merged(old: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """An edit: fields named replace those of the order, null removes one."""
+    data = dict(old)
+    for name, value in changes.items():
+        if value is None:
+            data.pop(name, None)
+        else:
+            data[name] = value
+    return data
+
+
+async def data_of(tx: Tx, core: Core, name: str) -> tuple[Row, dict[str, Any]]:
+    row = await find(tx, name)
+    return row, core.vault.open(row["data_sealed"])
+
+
+__all__ = [
+    "ActRefused",
+    "archive",
+    "cancel",
+    "data_of",
+    "find",
+    "listing",
+    "merged",
+    "resolve",
+    "retry",
+    "show",
+]

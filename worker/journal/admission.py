@@ -1,0 +1,538 @@
+"""Admission: all that has come, in its order of delivery, in one commit (rules 4 and 6).
+
+One admission runs at a time, over all processes: identity and order are decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from worker.domain.lifecycle import EffectSeen, Priority, State
+from worker.journal.core import Core, view_of, write_audit
+from worker.journal.driver import Row, Tx
+from worker.journal.endings import Ending, close_identity, finish, lock_lanes, new_id, put_out
+from worker.journal.port import Admission, Arrival, Inquiry, NewCommand, Refusal
+from worker.journal.quarantine import keep
+from worker.journal.vault import pair_hash
+from worker.messages.envelope import Envelope
+from worker.messages.errors import Code, Problem
+from worker.messages.events import UNKNOWN, AuditDraft, Event, View, canonical, render, result
+
+
+@dataclass(slots=True)
+class Known:
+    """An identity that exists already, or that this batch has just made."""
+
+    id: int
+    command_id: int
+    message_id: str
+    content_mac: str
+    role: str
+    status: str | None
+    effect: str | None
+    event_id: str | None
+    routing_key: str | None
+    ending_sealed: str | None
+
+    @property
+    def spent(self) -> bool:
+        """A key is spent by an effect, or may yet be (rule 4.6)."""
+        return self.status is None or self.effect != EffectSeen.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """A command to be written: `id` is its number, `mac` the identity of its content."""
+
+    id: int
+    new: NewCommand
+    mac: str
+    depends_on: int | None
+    reply_to: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What an inquiry names. The command is gone when it was purged; its identity stays."""
+
+    identity: Row
+    command: Row | None
+
+
+def view_of_envelope(
+    envelope: Envelope, platform: str, key: str | None, received: float | None = None
+) -> View:
+    return View(
+        id=envelope.id,
+        source=envelope.source,
+        type=envelope.type,
+        idempotency_key=envelope.idempotency_key,
+        platform=platform,
+        partition_key=key,
+        subject=envelope.subject,
+        correlation_id=envelope.correlation_id,
+        causation_id=envelope.causation_id,
+        traceparent=envelope.traceparent,
+        tracestate=envelope.tracestate,
+        batch_id=envelope.batch_id,
+        reply_to=envelope.reply_to,
+        received_at=received,
+    )
+
+
+def content(envelope: Envelope) -> bytes:
+    """What two messages must share to be the same order: type and data as sent (rule 4.5)."""
+    return canonical([envelope.type, envelope.data])
+
+
+class Desk:
+    """One batch on its way through. Identities made by the batch are seen by the rest of it."""
+
+    def __init__(self, tx: Tx, core: Core) -> None:
+        self._tx = tx
+        self._core = core
+        self._by_message: dict[str, Known] = {}
+        self._holders: dict[str, Known] = {}
+        self._fresh: list[Fresh] = []
+        self._identities: list[tuple[Any, ...]] = []
+        self._numbers: list[int] = []
+
+    async def admit(self, arrivals: Sequence[Arrival]) -> list[Admission]:
+        await self._tx.lock("admission")
+        self._numbers = (await self._tx.numbers(len(arrivals)))[::-1]
+        await self._load([a.item.envelope for a in arrivals if not isinstance(a.item, Refusal)])
+        answers = [await self._take(arrival) for arrival in arrivals]
+        await self._flush()
+        return answers
+
+    async def _load(self, envelopes: Sequence[Envelope]) -> None:
+        hashes = {pair_hash(e.source, e.id) for e in envelopes}
+        hashes |= {pair_hash(e.source, e.depends_on) for e in envelopes if e.depends_on}
+        for row in await self._tx.rows(
+            "SELECT * FROM identities WHERE message_hash = ANY($1)", sorted(hashes)
+        ):
+            self._by_message[row["message_hash"]] = _known(row)
+        keys = sorted({pair_hash(e.source, e.idempotency_key) for e in envelopes})
+        for row in await self._tx.rows(
+            "SELECT * FROM identities WHERE id = ANY($2) AND key_hash = ANY($1)",
+            keys,
+            await self._newest(keys),
+        ):
+            self._holders[row["key_hash"]] = _known(row)
+
+    async def _newest(self, keys: list[str]) -> list[int]:
+        rows = await self._tx.rows(
+            "SELECT MAX(id) AS id FROM identities WHERE key_hash = ANY($1) AND role = 'command' GROUP BY key_hash",
+            keys,
+        )
+        return [row["id"] for row in rows]
+
+    async def _take(self, arrival: Arrival) -> Admission:
+        match arrival.item:
+            case Refusal() as refusal:
+                await refuse(self._tx, self._core, refusal)
+                return "refused"
+            case Inquiry() as inquiry:
+                return await self._inquire(arrival, inquiry)
+            case NewCommand() as new:
+                return await self._command(arrival, new)
+
+    async def _command(self, arrival: Arrival, new: NewCommand) -> Admission:
+        envelope = new.envelope
+        mac = self._core.vault.content_mac(content(envelope))
+        if (known := self._by_message.get(pair_hash(envelope.source, envelope.id))) is not None:
+            return await self._seen(arrival, known, mac, new.platform, new.partition_key)
+        holder = self._holders.get(pair_hash(envelope.source, envelope.idempotency_key))
+        if holder is not None and holder.spent:
+            if holder.content_mac == mac:
+                return await self._duplicate(new, holder, mac)
+            return await self._refuse(arrival, new.platform, _conflict(envelope, holder))
+        if (problem := self._too_old(envelope)) is not None:
+            return await self._refuse(arrival, new.platform, problem)
+        depends_on = None
+        if envelope.depends_on is not None:
+            parent = self._by_message.get(pair_hash(envelope.source, envelope.depends_on))
+            if parent is None or parent.role == "inquiry":
+                return await self._refuse(arrival, new.platform, _no_parent(envelope))
+            depends_on = parent.command_id
+        self._accept(new, mac, depends_on)
+        return "admitted"
+
+    def _too_old(self, envelope: Envelope) -> Problem | None:
+        if envelope.time is None or envelope.time > self._tx.now - self._core.dedup_window:
+            return None
+        days = int(self._core.dedup_window // 86400)
+        return Problem(
+            Code.TOO_OLD,
+            f"its time is more than {days} days ago: whether it ran already is no longer known",
+            "time",
+        )
+
+    def _accept(self, new: NewCommand, mac: str, depends_on: int | None) -> None:
+        number = self._numbers.pop()
+        self._fresh.append(Fresh(number, new, mac, depends_on, new.envelope.reply_to))
+        self._remember(new.envelope, number, number, mac, "command")
+
+    def _remember(self, envelope: Envelope, number: int, command: int, mac: str, role: str) -> Known:
+        message = pair_hash(envelope.source, envelope.id)
+        key = pair_hash(envelope.source, envelope.idempotency_key)
+        known = Known(number, command, envelope.id, mac, role, None, None, None, None, None)
+        self._by_message[message] = known
+        if role == "command":
+            self._holders[key] = known
+        self._identities.append(
+            (
+                number,
+                message,
+                key,
+                envelope.source,
+                envelope.id,
+                envelope.idempotency_key,
+                mac,
+                role,
+                command,
+                envelope.reply_to,
+                self._tx.now,
+            )
+        )
+        return known
+
+    async def _seen(self, arrival: Arrival, known: Known, mac: str, platform: str, key: str) -> Admission:
+        """The same id again: the same message, or a sender's mistake (rule 4.4)."""
+        item = arrival.item
+        assert not isinstance(item, Refusal)
+        if known.content_mac != mac:
+            problem = Problem(
+                Code.ID_CONFLICT, "another message with other content came under this id already", "id"
+            )
+            return await self._refuse(arrival, platform, problem)
+        if known.ending_sealed is not None and known.event_id is not None:
+            await self._repeat(known, item.envelope.reply_to)
+        return "repeated"
+
+    async def _repeat(self, known: Known, reply_to: str | None) -> None:
+        assert known.ending_sealed is not None
+        assert known.event_id is not None
+        event = Event(
+            id=known.event_id,
+            type=f"provisioning.command.{known.status}.v1",
+            routing_key=known.routing_key or f"{UNKNOWN}.{UNKNOWN}.{known.status}",
+            body=b"",
+            reply_to=reply_to,
+            correlation_id=known.message_id,
+        )
+        plain = self._core.vault.open_bytes(known.ending_sealed)
+        await put_out(self._tx, self._core, [(None, replace(event, body=plain), known.ending_sealed)])
+
+    async def _duplicate(self, new: NewCommand, holder: Known, mac: str) -> Admission:
+        """A new id for an order that ran or runs: the stored result, now or when there is one (rule 4.6)."""
+        await self._flush()
+        number = self._numbers.pop()
+        known = self._remember(new.envelope, number, holder.command_id, mac, "duplicate")
+        await self._flush()
+        if holder.status is None:
+            return "duplicate"
+        event = await self._stored_answer(new, holder)
+        await close_identity(self._tx, self._core, number, str(holder.status), str(holder.effect), event)
+        known.status, known.effect, known.event_id, known.routing_key = (
+            holder.status,
+            holder.effect,
+            event.id,
+            event.routing_key,
+        )
+        known.ending_sealed = self._core.vault.seal_bytes(event.body)
+        return "duplicate"
+
+    async def _stored_answer(self, new: NewCommand, holder: Known) -> Event:
+        """From the event that the first one ended with: its command may have been purged since."""
+        assert holder.ending_sealed is not None
+        stored = self._core.vault.open(holder.ending_sealed)
+        view = view_of_envelope(new.envelope, new.platform, new.partition_key, self._tx.now)
+        data = {**stored["data"], "command": view.command(), "duplicate_of": holder.message_id}
+        draft = result(view, str(holder.status), at=self._tx.now, effect=str(holder.effect))
+        sequence = data.pop("sequence", 1)
+        return render(replace(draft, data=data), sequence, self._core.source)
+
+    async def _refuse(self, arrival: Arrival, platform: str, problem: Problem) -> Admission:
+        item = arrival.item
+        assert not isinstance(item, Refusal)
+        known = known_attributes(item.envelope, platform)
+        refusal = Refusal(
+            problem, known, arrival.body, arrival.queue, arrival.headers, reply_to=item.envelope.reply_to
+        )
+        await refuse(self._tx, self._core, refusal)
+        return "refused"
+
+    async def _inquire(self, arrival: Arrival, inquiry: Inquiry) -> Admission:
+        envelope = inquiry.envelope
+        mac = self._core.vault.content_mac(content(envelope))
+        if (known := self._by_message.get(pair_hash(envelope.source, envelope.id))) is not None:
+            return await self._seen(arrival, known, mac, UNKNOWN, "")
+        await self._flush()  # what came before it in this batch must be there to be found
+        number = self._numbers.pop()
+        known = self._remember(envelope, number, number, mac, "inquiry")
+        await self._flush()
+        target = await self._target(inquiry)
+        if target is not None and target.command is not None and inquiry.what == "cancel":
+            target = Target(target.identity, await self._cancel(target.command, envelope))
+        event = self._answer(envelope, target)
+        status, effect = event.type.split(".")[2], EffectSeen.NONE.value
+        await close_identity(self._tx, self._core, number, status, effect, event)
+        known.status, known.effect, known.event_id, known.routing_key = (
+            status,
+            effect,
+            event.id,
+            event.routing_key,
+        )
+        known.ending_sealed = self._core.vault.seal_bytes(event.body)
+        return "answered"
+
+    async def _target(self, inquiry: Inquiry) -> Target | None:
+        if inquiry.target_id is not None:
+            where, value = "message_hash = $1", pair_hash(inquiry.envelope.source, inquiry.target_id)
+        else:
+            source = inquiry.target_source or inquiry.envelope.source
+            where, value = "key_hash = $1 AND role = 'command'", pair_hash(source, inquiry.target_key or "")
+        rows = await self._tx.rows(
+            f"SELECT * FROM identities WHERE {where} AND role <> 'inquiry' ORDER BY id DESC LIMIT 1",  # noqa: S608 - fixed texts
+            value,
+        )
+        if not rows:
+            return None
+        found = await self._tx.rows("SELECT * FROM commands WHERE id = $1", rows[0]["command_id"])
+        return Target(rows[0], found[0] if found else None)
+
+    async def _cancel(self, command: Row, envelope: Envelope) -> Row:
+        """Only a command that waits and has done nothing can be cancelled by its sender (rule 1)."""
+        await lock_lanes(self._tx, [command["lane_id"]])
+        [row] = await self._tx.rows("SELECT * FROM commands WHERE id = $1", command["id"])
+        if not untouched(row):
+            return row
+        problem = Problem(Code.CANCELLED_BY_SENDER, f"cancelled by message {envelope.id}")
+        await finish(self._tx, self._core, [Ending(row, State.CANCELLED, problem=problem, actor="sender")])
+        [row] = await self._tx.rows("SELECT * FROM commands WHERE id = $1", command["id"])
+        return row
+
+    def _answer(self, envelope: Envelope, target: Target | None) -> Event:
+        if target is None:
+            view = view_of_envelope(envelope, UNKNOWN, None, self._tx.now)
+            problem = Problem(Code.NOT_FOUND, "no command of that id or key is known from this source", "id")
+            draft = result(view, "rejected", at=self._tx.now, effect="none", error=problem)
+            return render(draft, 1, self._core.source)
+        command, identity = target.command, target.identity
+        platform = command["platform"] if command else str(identity["routing_key"]).split(".", 1)[0]
+        view = view_of_envelope(
+            envelope, platform, command["partition_key"] if command else None, self._tx.now
+        )
+        output = {
+            "id": identity["message_id"],
+            "status": command["state"] if command else identity["status"],
+            "effect": command["effect"] if command else identity["effect"],
+        }
+        draft = result(view, "succeeded", at=self._tx.now, effect="none", output=output)
+        return render(draft, 1, self._core.source)
+
+    async def _flush(self) -> None:
+        """Write what the batch has gathered so far."""
+        fresh, self._fresh = self._fresh, []
+        identities, self._identities = self._identities, []
+        await self._tx.many(
+            "INSERT INTO identities (id, message_hash, key_hash, source, message_id, idem_key, content_mac, role,"
+            " command_id, reply_to, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+            identities,
+        )
+        if fresh:
+            await write_commands(self._tx, self._core, fresh)
+
+
+def _known(row: Row) -> Known:
+    return Known(
+        row["id"],
+        row["command_id"],
+        row["message_id"],
+        row["content_mac"],
+        row["role"],
+        row["status"],
+        row["effect"],
+        row["event_id"],
+        row["routing_key"],
+        row["ending_sealed"],
+    )
+
+
+def untouched(row: Row) -> bool:
+    """It waits, no step of it has finished and no call of it is unresolved."""
+    return bool(row["state"] == State.WAITING and row["steps_sealed"] is None and not row["unverified"])
+
+
+def known_attributes(envelope: Envelope, platform: str) -> dict[str, Any]:
+    return {
+        "id": envelope.id,
+        "source": envelope.source,
+        "type": envelope.type,
+        "subject": envelope.subject,
+        "idempotencykey": envelope.idempotency_key,
+        "correlationid": envelope.correlation_id,
+        "batchid": envelope.batch_id,
+        "traceparent": envelope.traceparent,
+        "platform": platform,
+    }
+
+
+def _conflict(envelope: Envelope, holder: Known) -> Problem:
+    return Problem(
+        Code.IDEMPOTENCY_CONFLICT,
+        f"this key belongs to message {holder.message_id}, which has other content and"
+        f" {'took effect' if holder.status else 'has not ended'}",
+        "idempotencykey",
+    )
+
+
+def _no_parent(envelope: Envelope) -> Problem:
+    text = f"no command {envelope.depends_on!r} of source {envelope.source!r} has come before this one"
+    return Problem(Code.UNKNOWN_DEPENDENCY, text, "dependson")
+
+
+async def write_commands(tx: Tx, core: Core, fresh: Sequence[Fresh], **link: str | None) -> None:
+    """New commands, each at the end of its key's line. `link`: retry_of and original of a retry."""
+    lanes = await _lanes(tx, {f.new.partition_key: f.new.platform for f in fresh})
+    state = {key: dict(_lane_state(row)) for key, row in lanes.items()}
+    rows = [_command_row(tx, core, f, lanes[f.new.partition_key]["id"], link) for f in fresh]
+    await tx.many(
+        "INSERT INTO commands (id, lane_id, source, message_id, idem_key, type, platform, partition_key, subject,"
+        " correlation_id, causation_id, traceparent, tracestate, batch_id, reply_to, priority, state, arrival, due_at,"
+        " not_before, expires_at, depends_on, data_sealed, risk, secret_output, received_at, notify_at, retry_of,"
+        " original, first_risk) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,"
+        " $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $24)",
+        rows,
+    )
+    for f in fresh:
+        if not _deferred(f, tx.now):
+            queue_up(state[f.new.partition_key], f.id, f.new.envelope.priority, tx.now)
+            tx.wake(f.new.platform)
+        else:
+            tx.wake("sweep")
+    await tx.many(
+        "UPDATE lanes SET head = $2, due_at = $3, priority = $4 WHERE id = $1",
+        [(s["id"], s["head"], s["due_at"], s["priority"]) for s in state.values()],
+    )
+    await write_audit(tx, [(_admitted(f), f.id) for f in fresh], new_id)
+
+
+def _lane_state(row: Row) -> Mapping[str, Any]:
+    return {name: row[name] for name in ("id", "head", "due_at", "priority", "window_opened")}
+
+
+def queue_up(lane: dict[str, Any], command: int, priority: int, now: float) -> None:
+    """The last of its line: the head of an empty one, else it lends its priority to the head (rule 4.2)."""
+    if lane["head"] is None:
+        lane["head"], lane["priority"] = command, priority
+        lane["due_at"] = now if lane["window_opened"] is None else None
+    else:
+        lane["priority"] = min(lane["priority"], priority)
+
+
+async def _lanes(tx: Tx, keys: Mapping[str, str]) -> dict[str, Row]:
+    await tx.many(
+        "INSERT INTO lanes (key, platform) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING", sorted(keys.items())
+    )
+    rows = await tx.rows("SELECT id FROM lanes WHERE key = ANY($1)", sorted(keys))
+    return {row["key"]: row for row in (await lock_lanes(tx, [row["id"] for row in rows])).values()}
+
+
+def _deferred(fresh: Fresh, now: float) -> bool:
+    """It joins its key's line later, and holds nobody until then (rule 4.8)."""
+    not_before = fresh.new.envelope.not_before
+    return fresh.depends_on is not None or (not_before is not None and not_before > now)
+
+
+def _command_row(
+    tx: Tx, core: Core, fresh: Fresh, lane: int, link: Mapping[str, str | None]
+) -> tuple[Any, ...]:
+    e = fresh.new.envelope
+    deferred = _deferred(fresh, tx.now)
+    return (
+        fresh.id,
+        lane,
+        e.source,
+        e.id,
+        e.idempotency_key,
+        e.type,
+        fresh.new.platform,
+        fresh.new.partition_key,
+        e.subject,
+        e.correlation_id,
+        e.causation_id,
+        e.traceparent,
+        e.tracestate,
+        e.batch_id,
+        fresh.reply_to,
+        int(Priority(e.priority)),
+        State.WAITING.value,
+        None if deferred else fresh.id,
+        tx.now,
+        e.not_before,
+        e.expires_at,
+        fresh.depends_on,
+        core.vault.seal(dict(e.data)),
+        fresh.new.risk.value,
+        fresh.new.secret_output,
+        tx.now,
+        tx.now + core.notify_after,
+        link.get("retry_of"),
+        link.get("original"),
+    )
+
+
+def _admitted(fresh: Fresh) -> AuditDraft:
+    view = view_of_envelope(fresh.new.envelope, fresh.new.platform, fresh.new.partition_key)
+    return AuditDraft("admitted", fresh.new.platform, "sender", command=view.command())
+
+
+async def refuse(tx: Tx, core: Core, refusal: Refusal) -> None:
+    """Its body into quarantine and an answer out, in one commit (P6)."""
+    uid = await keep(tx, core, refusal)
+    known = refusal.known
+    platform = known.get("platform") or UNKNOWN
+    kind = known.get("type") or UNKNOWN
+    named = platform != UNKNOWN and kind != UNKNOWN
+    view = View(
+        id=known.get("id"),
+        source=known.get("source"),
+        type=kind if named else UNKNOWN,
+        idempotency_key=known.get("idempotencykey"),
+        platform=platform if named else UNKNOWN,
+        partition_key=None,
+        subject=known.get("subject"),
+        correlation_id=known.get("correlationid"),
+        traceparent=known.get("traceparent"),
+        batch_id=known.get("batchid"),
+        reply_to=refusal.reply_to,
+        received_at=tx.now,
+    )
+    draft = result(view, "refused", at=tx.now, effect="none", error=refusal.problem, refused_message=uid)
+    command = None if view.id is None else {**view.command(), "type": kind, "platform": platform}
+    draft = replace(draft, data={**draft.data, "command": command})
+    await put_out(tx, core, [(None, render(draft, 1, core.source), None)])
+    record = AuditDraft(
+        "refused",
+        view.platform,
+        "sender",
+        command=command,
+        details={"code": refusal.problem.code.value, "refused_message": uid},
+    )
+    await write_audit(tx, [(record, None)], new_id)
+
+
+async def quarantine_dead(tx: Tx, core: Core, dead: Sequence[Refusal]) -> None:
+    for refusal in dead:
+        await keep(tx, core, refusal)
+        draft = AuditDraft("dead_lettered", UNKNOWN, "broker", details={"queue": refusal.queue})
+        await write_audit(tx, [(draft, None)], new_id)
+
+
+async def load_view(tx: Tx, command: int) -> View | None:
+    rows = await tx.rows("SELECT * FROM commands WHERE id = $1", command)
+    return view_of(rows[0]) if rows else None

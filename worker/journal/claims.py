@@ -1,0 +1,271 @@
+"""Claims, the "sent" mark and settling (rules 5): each takes all that waits, in one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from worker.domain.evidence import reading_from
+from worker.domain.lifecycle import State
+from worker.journal.core import Core, opened, problem_text, sealed, view_of, write_audit
+from worker.journal.driver import Row, Tx
+from worker.journal.endings import Ending, advance, finish, lock_lanes, new_id, put_out, shown
+from worker.journal.port import Claim, EvidenceRow, Settlement, Window
+from worker.messages.events import AuditDraft, render, result
+
+
+async def claim(tx: Tx, core: Core, platform: str, owner: str, limit: int, lease: float) -> list[Claim]:
+    """Take up to `limit` heads that are due, for `lease` seconds. Nobody waits for a row another takes."""
+    lanes = await tx.rows(
+        "SELECT id, head, window_command, window_opened, window_first FROM lanes"
+        " WHERE platform = $1 AND due_at <= $2::float8 ORDER BY priority, due_at LIMIT $3 FOR UPDATE SKIP LOCKED",
+        platform,
+        tx.now,
+        limit,
+    )
+    if not lanes:
+        return []
+    await tx.run("UPDATE lanes SET due_at = NULL WHERE id = ANY($1)", [lane["id"] for lane in lanes])
+    rows = await tx.rows(
+        "UPDATE commands SET state = CASE WHEN state = 'waiting' THEN 'running' ELSE state END,"
+        " attempts = attempts + CASE WHEN state = 'waiting' THEN 1 ELSE 0 END, owner = $2, fence = fence + 1,"
+        " lease_until = $3::float8, started_at = COALESCE(started_at, $4::float8),"
+        " sent_at = CASE WHEN state = 'waiting' THEN NULL ELSE sent_at END"
+        " WHERE id = ANY($1) AND state IN ('waiting', 'in_doubt') AND owner IS NULL RETURNING *",
+        [lane["head"] for lane in lanes],
+        owner,
+        tx.now + lease,
+        tx.now,
+    )
+    windows = {lane["head"]: lane for lane in lanes}
+    evidence = await _evidence(
+        tx, core, [row["id"] for row in rows if row["attempts"] > 1 or row["state"] == State.IN_DOUBT]
+    )
+    return [_claim(tx, core, row, windows[row["id"]], evidence.get(row["id"], ())) for row in rows]
+
+
+async def _evidence(tx: Tx, core: Core, ids: Sequence[int]) -> dict[int, tuple[EvidenceRow, ...]]:
+    if not ids:
+        return {}
+    rows = await tx.rows("SELECT * FROM evidence WHERE command_id = ANY($1) ORDER BY id", list(ids))
+    found: dict[int, tuple[EvidenceRow, ...]] = {}
+    for row in rows:
+        reading = reading_from(core.vault.open(row["reading_sealed"]))
+        kept = EvidenceRow(row["step"], row["attempt"], row["kind"], reading, row["at"])
+        found[row["command_id"]] = (*found.get(row["command_id"], ()), kept)
+    return found
+
+
+def _claim(tx: Tx, core: Core, row: Row, lane: Row, evidence: tuple[EvidenceRow, ...]) -> Claim:
+    window = None
+    if row["state"] == State.IN_DOUBT:
+        opened_at = lane["window_opened"]
+        window = Window(
+            opened_at if opened_at is not None else tx.now, lane["window_first"], bool(row["window_closed"])
+        )
+    return Claim(
+        id=row["id"],
+        lane=row["lane_id"],
+        owner=row["owner"],
+        fence=row["fence"],
+        lease_until=row["lease_until"],
+        now=tx.now,
+        state=State(row["state"]),
+        view=view_of(row),
+        data=core.vault.open(row["data_sealed"]),
+        attempts=row["attempts"],
+        lapsed=row["lapsed"],
+        steps=tuple(opened(core.vault, row["steps_sealed"]) or ()),
+        evidence=evidence,
+        window=window,
+        unverified=bool(row["unverified"]),
+        expires_at=row["expires_at"],
+        failing_since=row["failing_since"],
+        stopped_before=row["stopped_before"],
+        message_id=row["message_id"],
+        secret_output=bool(row["secret_output"]),
+    )
+
+
+async def mark_sent(tx: Tx, core: Core, claims: Sequence[tuple[Claim, EvidenceRow | None]]) -> list[bool]:
+    """The last commit before a call that must leave a trace. False: the claim has ended, do not call."""
+    rows = await tx.rows(
+        "SELECT id, fence, owner, lease_until FROM commands WHERE id = ANY($1) ORDER BY id FOR UPDATE",
+        sorted(claim.id for claim, _ in claims),
+    )
+    ours = {
+        row["id"]
+        for row in rows
+        for claim, _ in claims
+        if _still_ours(claim, row) and row["lease_until"] > tx.now
+    }
+    await tx.run("UPDATE commands SET sent_at = $2::float8 WHERE id = ANY($1)", sorted(ours), tx.now)
+    await _write_evidence(tx, core, [(c.id, row) for c, row in claims if row is not None and c.id in ours])
+    return [claim.id in ours for claim, _ in claims]
+
+
+def _still_ours(claim: Claim, row: Row) -> bool:
+    return bool(row["id"] == claim.id and row["fence"] == claim.fence and row["owner"] == claim.owner)
+
+
+async def _write_evidence(tx: Tx, core: Core, rows: Sequence[tuple[int, EvidenceRow]]) -> None:
+    await tx.many(
+        "INSERT INTO evidence (command_id, step, attempt, kind, reading_sealed, at) VALUES ($1, $2, $3, $4, $5, $6)",
+        [
+            (c, r.step, r.attempt, r.kind, core.vault.seal(r.reading.as_data()), r.at or tx.now)
+            for c, r in rows
+        ],
+    )
+
+
+async def settle(tx: Tx, core: Core, settlements: Sequence[Settlement]) -> list[bool]:
+    """Write how attempts ended. False: the claim was not ours any more, and nothing of it was written."""
+    lanes = await lock_lanes(tx, [s.claim.lane for s in settlements])
+    rows = {
+        row["id"]: row
+        for row in await tx.rows(
+            "SELECT * FROM commands WHERE id = ANY($1) ORDER BY id FOR UPDATE",
+            sorted(s.claim.id for s in settlements),
+        )
+    }
+    ours = [s for s in settlements if s.claim.id in rows and _still_ours(s.claim, rows[s.claim.id])]
+    await _write_attempts(tx, ours)
+    await _write_evidence(tx, core, [(s.claim.id, row) for s in ours for row in s.evidence])
+    await open_windows(tx, [(s.claim.lane, s.claim.id, tx.now) for s in ours if s.open_window])
+    await _go_on(tx, core, [s for s in ours if not s.state.final], rows)
+    await _end(tx, core, [s for s in ours if s.state.final], rows, lanes)
+    kept = {s.claim.id for s in ours}
+    return [s.claim.id in kept for s in settlements]
+
+
+async def _write_attempts(tx: Tx, settlements: Iterable[Settlement]) -> None:
+    await tx.many(
+        "INSERT INTO attempts (command_id, number, endpoint, outcome, status, ms, request, answer, at)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        [
+            (s.claim.id, s.claim.attempts, x.endpoint, s.outcome, x.status, x.ms, x.request, x.answer, tx.now)
+            for s in settlements
+            if (x := s.exchange) is not None
+        ],
+    )
+
+
+async def open_windows(tx: Tx, windows: Sequence[tuple[int, int, float]]) -> None:
+    """(lane, command, from when): nothing but that command's reads goes out for the key until it closes."""
+    await tx.many(
+        "UPDATE lanes SET window_command = $2, window_opened = $3, window_first = NULL, window_last = NULL WHERE id = $1",
+        windows,
+    )
+    await tx.many(
+        "UPDATE commands SET window_closed = false WHERE id = $1", [(command,) for _, command, _ in windows]
+    )
+    if windows:
+        tx.wake("control")
+
+
+async def _go_on(tx: Tx, core: Core, settlements: Sequence[Settlement], rows: Mapping[int, Row]) -> None:
+    """Not ended: waiting, in doubt or parked."""
+    await tx.many(
+        "UPDATE commands SET state = $2, due_at = $3, attempts = attempts - $4::int, effect = $5, steps_sealed = $6,"
+        " risk = $7, problem = $8, unverified = $9, failing_since = $10::float8, stopped_before = $11, flags = $12,"
+        " lapsed = 0, owner = NULL, lease_until = NULL WHERE id = $1",
+        [_go_on_row(tx, core, s, rows[s.claim.id]) for s in settlements],
+    )
+    await _tell_parked(tx, core, [s for s in settlements if s.state is State.PARKED], rows)
+    await write_audit(tx, [(d, s.claim.id) for s in settlements if (d := _changed(s)) is not None], new_id)
+    await advance(tx, [s.claim.lane for s in settlements])
+
+
+def _go_on_row(tx: Tx, core: Core, s: Settlement, row: Row) -> tuple[Any, ...]:
+    failing = s.claim.failing_since
+    if s.failing and failing is None:
+        failing = tx.now
+    return (
+        s.claim.id,
+        s.state.value,
+        None if s.due_in is None else tx.now + s.due_in,
+        0 if s.counted else 1,
+        s.effect.value,
+        sealed(core.vault, [dict(step) for step in s.steps] or None),
+        row["risk"] if s.risk is None else s.risk.value,
+        problem_text(s.problem),
+        s.unverified,
+        failing if s.failing else (None if s.counted else s.claim.failing_since),
+        s.stopped_before if s.failing and s.claim.failing_since is None else s.claim.stopped_before,
+        _flags(row, s),
+    )
+
+
+def _flags(row: Row, s: Settlement) -> str:
+    return " ".join(sorted({*row["flags"].split(), *s.flagged}))
+
+
+def _changed(s: Settlement) -> AuditDraft | None:
+    """A retry is no change; falling into doubt, being parked and a step that finished are."""
+    finished_a_step = len(s.steps) > len(s.claim.steps)
+    if s.state is State.WAITING and not finished_a_step:
+        return None
+    what = "step_finished" if s.state is State.WAITING else s.state.value
+    if s.state is State.IN_DOUBT and s.claim.state is State.IN_DOUBT:
+        return None
+    details: dict[str, Any] = {
+        "attempt": s.claim.attempts,
+        "outcome": s.outcome,
+        "steps": shown(s.steps),
+        **s.details,
+    }
+    if s.problem is not None:
+        details |= {"code": s.problem.code.value, "message": s.problem.message}
+    view = s.claim.view
+    return AuditDraft(what, view.platform, "worker", command=view.command(), details=details)
+
+
+async def _tell_parked(tx: Tx, core: Core, parked: Sequence[Settlement], rows: Mapping[int, Row]) -> None:
+    events = []
+    for s in parked:
+        draft = result(
+            s.claim.view,
+            "parked",
+            at=tx.now,
+            effect=s.effect.value,
+            error=s.problem,
+            steps=shown(s.steps),
+            finished=False,
+        )
+        events.append((s.claim.id, render(draft, rows[s.claim.id]["sequence"] + 1, core.source), None))
+    await tx.many(
+        "UPDATE commands SET sequence = sequence + 1, notify_at = NULL WHERE id = $1",
+        [(s.claim.id,) for s in parked],
+    )
+    await put_out(tx, core, events)
+
+
+async def _end(
+    tx: Tx, core: Core, settlements: Sequence[Settlement], rows: Mapping[int, Row], lanes: Mapping[int, Row]
+) -> None:
+    endings = [
+        Ending(
+            row=rows[s.claim.id],
+            state=s.state,
+            effect=s.effect,
+            output=s.output,
+            secret_output=s.secret_output,
+            problem=s.problem,
+            steps=s.steps,
+            details=s.details,
+            flags=tuple(_flags(rows[s.claim.id], s).split()),
+        )
+        for s in settlements
+    ]
+    await _release_windows(tx, [s for s in settlements if s.releases_window], lanes)
+    await finish(tx, core, endings)
+    if settlements:
+        tx.wake("sweep")
+
+
+async def _release_windows(tx: Tx, settlements: Sequence[Settlement], lanes: Mapping[int, Row]) -> None:
+    """The evidence proves that our own call made the change: nothing of it can come late (rule 3.3)."""
+    await tx.many(
+        "UPDATE lanes SET window_command = NULL, window_opened = NULL, window_first = NULL, window_last = NULL WHERE id = $1",
+        [(s.claim.lane,) for s in settlements if lanes[s.claim.lane]["window_command"] == s.claim.id],
+    )

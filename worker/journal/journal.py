@@ -1,0 +1,282 @@
+"""The journal: the port's sentences over a database driver, in group commits."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from worker.journal import acts, admission, care, claims, quarantine, relaying, sweeps
+from worker.journal.batching import Batcher
+from worker.journal.core import Core, write_audit
+from worker.journal.driver import Driver, Tx
+from worker.journal.endings import new_id
+from worker.journal.port import (
+    Admission,
+    Arrival,
+    Claim,
+    EvidenceRow,
+    Health,
+    JournalError,
+    Outgoing,
+    PlatformState,
+    Refusal,
+    Settlement,
+)
+from worker.messages.events import AuditDraft
+
+T = TypeVar("T")
+
+
+class StoredJournal:
+    """See `port.Journal`. Several engines' tasks settle and mark at once: their commits are shared."""
+
+    def __init__(self, driver: Driver, core: Core) -> None:
+        self._driver = driver
+        self.core = core
+        self._settling: Batcher[Settlement, bool] = Batcher(self.settle)
+        self._marking: Batcher[tuple[Claim, EvidenceRow | None], bool] = Batcher(self.mark_sent)
+
+    async def run(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+        return await self._driver.transact(work)
+
+    def listen(self, heard: Callable[[str], None]) -> None:
+        """`heard(channel)`: a platform's name, `relay`, `sweep` or `control`."""
+        self._driver.listen(heard)
+
+    async def check_key(self) -> None:
+        """The journal knows its key's fingerprint; another one stops the start."""
+        name, ours = "key", self.core.vault.fingerprint
+
+        async def work(tx: Tx) -> str:
+            await tx.run(
+                "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING", name, ours
+            )
+            [row] = await tx.rows("SELECT value FROM meta WHERE name = $1", name)
+            return str(row["value"])
+
+        if await self.run(work) != ours:
+            raise JournalError(
+                "the journal was written under another key: the last of [journal] keys must be the one it began with"
+            )
+
+    # ------------------------------------------------------------ intake
+
+    async def admit(self, arrivals: Sequence[Arrival]) -> list[Admission]:
+        return await self.run(lambda tx: admission.Desk(tx, self.core).admit(arrivals))
+
+    async def waiting(self) -> int:
+        async def work(tx: Tx) -> int:
+            [row] = await tx.rows("SELECT count(*) AS n FROM commands WHERE finished_at IS NULL")
+            return int(row["n"])
+
+        return await self.run(work)
+
+    async def quarantine_dead(self, arrivals: Sequence[Refusal]) -> None:
+        await self.run(lambda tx: admission.quarantine_dead(tx, self.core, arrivals))
+
+    # ------------------------------------------------------------ engine
+
+    async def claim(self, platform: str, owner: str, limit: int, lease: float) -> list[Claim]:
+        return await self.run(lambda tx: claims.claim(tx, self.core, platform, owner, limit, lease))
+
+    async def mark_sent(self, claimed: Sequence[tuple[Claim, EvidenceRow | None]]) -> list[bool]:
+        return await self.run(lambda tx: claims.mark_sent(tx, self.core, claimed))
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        return await self.run(lambda tx: claims.settle(tx, self.core, settlements))
+
+    async def mark_one(self, claim: Claim, evidence: EvidenceRow | None) -> bool:
+        return await self._marking.submit((claim, evidence))
+
+    async def settle_one(self, settlement: Settlement) -> bool:
+        return await self._settling.submit(settlement)
+
+    async def sweep(self) -> int:
+        """Joins, expiries and delays that are due. Three short commits, one process at a time."""
+        done = 0
+        for part in (sweeps.join, sweeps.expire, sweeps.tell_delayed):
+            done += await self._alone("sweep", part)
+        return done
+
+    async def rescue(self) -> int:
+        return await self._alone("rescue", sweeps.rescue)
+
+    async def _alone(self, lock: str, part: Callable[[Tx, Core], Awaitable[int]]) -> int:
+        async def work(tx: Tx) -> int:
+            return await part(tx, self.core) if await tx.try_lock(lock) else 0
+
+        return await self.run(work)
+
+    async def heartbeat(self, owner: str, platforms: Sequence[str]) -> dict[str, PlatformState]:
+        return await self.run(lambda tx: care.heartbeat(tx, owner, platforms))
+
+    async def leave(self, owner: str) -> None:
+        await self.run(lambda tx: care.leave(tx, owner))
+
+    async def hold(self, platform: str, code: str, text: str) -> None:
+        await self.run(lambda tx: care.hold(tx, platform, code, text))
+
+    async def release(self, platform: str, actor: str, reason: str) -> bool:
+        return await self.run(lambda tx: care.release(tx, platform, actor, reason))
+
+    async def break_circuit(self, platform: str) -> None:
+        await self.run(lambda tx: care.break_circuit(tx, platform, True))
+
+    async def close_circuit(self, platform: str) -> None:
+        await self.run(lambda tx: care.break_circuit(tx, platform, False))
+
+    async def control_answered(self, platform: str, began: float, settle: float) -> int:
+        return await self.run(lambda tx: sweeps.control_answered(tx, platform, began, settle))
+
+    async def keep(self, role: str, owner: str, lease: float) -> bool:
+        return await self.run(lambda tx: care.keep(tx, role, owner, lease))
+
+    async def now(self) -> float:
+        async def work(tx: Tx) -> float:
+            return tx.now
+
+        return await self.run(work)
+
+    # ------------------------------------------------------------ relay
+
+    async def seal(self, limit: int) -> int:
+        return await self.run(lambda tx: relaying.seal(tx, self.core, limit))
+
+    async def unpublished(self, limit: int) -> list[Outgoing]:
+        return await self.run(lambda tx: relaying.unpublished(tx, self.core, limit))
+
+    async def published(self, rows: Sequence[tuple[Outgoing, bool]]) -> None:
+        await self.run(lambda tx: relaying.published(tx, rows))
+
+    async def republish(self, since: float, untaken_only: bool, actor: str, reason: str) -> int:
+        async def work(tx: Tx) -> int:
+            count = await relaying.republish(tx, since, untaken_only)
+            draft = AuditDraft(
+                "republished", "unknown", actor, reason, None, {"events": count, "since": int(since)}
+            )
+            await write_audit(tx, [(draft, None)], new_id)
+            return count
+
+        return await self.run(work)
+
+    async def verify(self, collected: Iterable[Mapping[str, Any]] | None = None) -> relaying.AuditReport:
+        return await self.run(lambda tx: relaying.verify(tx, self.core, collected))
+
+    # ------------------------------------------------------------ care and acts
+
+    async def audit(self, drafts: Sequence[AuditDraft]) -> None:
+        await self.run(lambda tx: write_audit(tx, [(draft, None) for draft in drafts], new_id))
+
+    async def health(self) -> Health:
+        return await self.run(care.health)
+
+    async def platforms(self) -> list[PlatformState]:
+        async def work(tx: Tx) -> list[PlatformState]:
+            rows = await tx.rows("SELECT * FROM platforms ORDER BY name")
+            return [care.platform_state(row["name"], row, now=tx.now) for row in rows]
+
+        return await self.run(work)
+
+    async def pause(self, platform: str, actor: str, reason: str) -> None:
+        await self.run(lambda tx: care.pause(tx, platform, actor, reason))
+
+    async def resume(self, platform: str, actor: str, reason: str) -> bool:
+        return await self.run(lambda tx: care.resume(tx, platform, actor, reason))
+
+    async def purge(self) -> Mapping[str, int]:
+        total: dict[str, int] = {}
+        while True:
+            portion = await self.run(lambda tx: care.purge(tx, self.core))
+            total = {name: total.get(name, 0) + n for name, n in portion.items()}
+            if not any(portion.values()):
+                return total
+
+    async def rekey(self, progress: Callable[[str, int], None] = lambda table, done: None) -> dict[str, int]:
+        totals = {}
+        for table in care.SEALED:
+            done, after = 0, 0
+            while True:
+                count, after = await self._rekey(table, after)
+                if count == 0:
+                    break
+                done += count
+                progress(table, done)
+            totals[table] = done
+        return totals
+
+    async def _rekey(self, table: str, after: int) -> tuple[int, int]:
+        return await self.run(lambda tx: care.rekey(tx, self.core, table, after))
+
+    async def commands(
+        self, filters: Mapping[str, Any], limit: int, before: int | None = None
+    ) -> list[dict[str, Any]]:
+        return await self.run(lambda tx: acts.listing(tx, filters, limit, before))
+
+    async def command(self, name: str) -> dict[str, Any]:
+        return await self.run(lambda tx: acts.show(tx, self.core, name))
+
+    async def cancel(self, name: str, actor: str, reason: str) -> dict[str, Any]:
+        return await self.run(lambda tx: acts.cancel(tx, self.core, name, actor, reason))
+
+    async def resolve(
+        self, name: str, applied: bool, actor: str, reason: str, waive: bool = False
+    ) -> dict[str, Any]:
+        return await self.run(lambda tx: acts.resolve(tx, self.core, name, applied, actor, reason, waive))
+
+    async def retry(self, name: str, actor: str, reason: str) -> dict[str, Any]:
+        return await self.run(lambda tx: acts.retry(tx, self.core, name, actor, reason))
+
+    async def edit(
+        self,
+        name: str,
+        changes: Mapping[str, Any],
+        check: Callable[[str, Mapping[str, Any]], None],
+        actor: str,
+        reason: str,
+    ) -> dict[str, Any]:
+        """Retry with some fields replaced. `check(type, data)` raises ActRefused when the result is not valid."""
+
+        async def work(tx: Tx) -> dict[str, Any]:
+            row, data = await acts.data_of(tx, self.core, name)
+            data = acts.merged(data, changes)
+            check(row["type"], data)
+            return await acts.retry(tx, self.core, name, actor, reason, data)
+
+        return await self.run(work)
+
+    async def archive(self, name: str, actor: str, reason: str) -> dict[str, Any]:
+        return await self.run(lambda tx: acts.archive(tx, name, actor, reason))
+
+    async def quarantined(self, state: str = "kept", limit: int = 100) -> list[dict[str, Any]]:
+        return await self.run(lambda tx: quarantine.listing(tx, state, limit))
+
+    async def quarantine_show(
+        self, uid: str, actor: str, reason: str
+    ) -> tuple[dict[str, Any], bytes | None, dict[str, str]] | None:
+        """Looking at a quarantined body is an act (rule 8.4)."""
+
+        async def work(tx: Tx) -> tuple[dict[str, Any], bytes | None, dict[str, str]] | None:
+            found = await quarantine.body(tx, self.core, uid)
+            if found is not None:
+                await self._quarantine_act(tx, "quarantine_shown", found[0]["uid"], actor, reason)
+            return found
+
+        return await self.run(work)
+
+    async def quarantine_mark(self, uid: str, state: str, actor: str, reason: str) -> bool:
+        """`state`: dropped or sent."""
+
+        async def work(tx: Tx) -> bool:
+            done = await quarantine.mark(tx, uid, state)
+            if done:
+                await self._quarantine_act(tx, f"quarantine_{state}", uid, actor, reason)
+            return done
+
+        return await self.run(work)
+
+    async def _quarantine_act(self, tx: Tx, what: str, uid: str, actor: str, reason: str) -> None:
+        draft = AuditDraft(what, "unknown", actor, reason, None, {"refused_message": uid})
+        await write_audit(tx, [(draft, None)], new_id)
+
+    async def close(self) -> None:
+        await self._driver.close()

@@ -1,0 +1,163 @@
+"""The journal on PostgreSQL: for more than one process, on more than one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import asyncpg
+import structlog
+
+from worker.journal.driver import Row, Tx
+from worker.journal.port import JournalDown
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+CHANNEL = "provisioning_worker"
+DEADLOCKS = 5  # how often a batch is repeated after a deadlock abort
+AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InternalClientError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+
+
+class PostgresTx:
+    def __init__(self, connection: Any, now: float) -> None:
+        self._connection = connection
+        self.now = now
+        self.woken: set[str] = set()
+
+    async def rows(self, sql: str, *args: Any) -> Sequence[Row]:
+        rows: Sequence[Row] = await self._connection.fetch(sql, *args)
+        return rows
+
+    async def run(self, sql: str, *args: Any) -> int:
+        status: str = await self._connection.execute(sql, *args)
+        count = status.rsplit(" ", 1)[-1]
+        return int(count) if count.isdigit() else 0
+
+    async def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        if rows:
+            await self._connection.executemany(sql, rows)
+
+    async def numbers(self, count: int) -> list[int]:
+        rows = await self._connection.fetch(
+            "SELECT nextval('arrivals') AS n FROM generate_series(1, $1)", count
+        )
+        return [row["n"] for row in rows]
+
+    async def lock(self, name: str) -> None:
+        await self._connection.execute("SELECT pg_advisory_xact_lock($1)", _number(name))
+
+    async def try_lock(self, name: str) -> bool:
+        return bool(await self._connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", _number(name)))
+
+    def wake(self, channel: str) -> None:
+        self.woken.add(channel)
+
+
+def _number(name: str) -> int:
+    return 0x70726F76 << 32 | zlib.crc32(name.encode())  # "prov": apart from other users of the database
+
+
+class PostgresDriver:
+    """`lease`: seconds of the shortest lease; a frozen process must not hold the others for a third of it."""
+
+    def __init__(self, url: str, *, lease: float = 25.0, connections: int = 8) -> None:
+        self._url = url.replace("postgresql+asyncpg://", "postgresql://", 1)
+        self._patience = str(int(max(lease / 3, 1.0) * 1000))
+        self._connections = connections
+        self._pool: asyncpg.Pool | None = None
+        self._opening = asyncio.Lock()
+        self._heard: list[Callable[[str], None]] = []
+        self._listener: asyncio.Task[None] | None = None
+
+    async def _open(self) -> asyncpg.Pool:
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await asyncpg.create_pool(
+                    self._url,
+                    min_size=1,
+                    max_size=self._connections,
+                    timeout=5,
+                    command_timeout=30,
+                    server_settings={
+                        "application_name": "provisioning-worker",
+                        "lock_timeout": self._patience,
+                        "idle_in_transaction_session_timeout": self._patience,
+                        "jit": "off",
+                    },
+                )
+            return self._pool
+
+    async def transact(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+        for tried in range(DEADLOCKS):
+            try:
+                return await self._transact(work)
+            except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError):
+                if tried == DEADLOCKS - 1:
+                    raise JournalDown("deadlocks without end in the database") from None
+            except AWAY as error:
+                raise JournalDown(f"the database does not answer: {type(error).__name__}") from None
+        raise AssertionError
+
+    async def _transact(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+        pool = self._pool or await self._open()
+        async with pool.acquire(timeout=10) as connection, connection.transaction():
+            now = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
+            tx = PostgresTx(connection, now)
+            answer = await work(tx)
+            if tx.woken:
+                await connection.execute(
+                    "SELECT pg_notify($1, $2)", CHANNEL, " ".join(sorted(tx.woken))[:7900]
+                )
+        return answer
+
+    def listen(self, heard: Callable[[str], None]) -> None:
+        self._heard.append(heard)
+        if self._listener is None:
+            self._listener = asyncio.get_running_loop().create_task(self._listen())
+
+    async def _listen(self) -> None:
+        """A lost listener loses signals only: every loop polls slowly as well."""
+        while True:
+            with suppress(*AWAY, asyncpg.PostgresError):
+                connection = await asyncpg.connect(self._url, timeout=5)
+                try:
+                    await connection.add_listener(CHANNEL, self._hear)
+                    gone = asyncio.Event()
+                    connection.add_termination_listener(lambda _connection: gone.set())
+                    await gone.wait()
+                finally:
+                    connection.terminate()
+            await asyncio.sleep(1)
+
+    def _hear(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
+        for channel in str(payload).split():
+            for heard in self._heard:
+                heard(channel)
+
+    async def close(self) -> None:
+        if self._listener is not None:
+            self._listener.cancel()
+            await asyncio.wait([self._listener])
+        if self._pool is not None:
+            try:
+                await asyncio.wait_for(self._pool.close(), 5)
+            except (TimeoutError, *AWAY):
+                self._pool.terminate()

@@ -1,0 +1,88 @@
+"""Bringing a database to the schema this version needs (surface 4, `[journal] url`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, NullPool, create_engine, inspect, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from worker.journal.port import JournalDown, JournalError
+
+LOCK = 0x70726F76_00000001  # one process at a time makes or changes the schema
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _upgrade(connection: Connection, only_empty: bool) -> str:
+    """Returns what was done. Raises JournalError where a person must act first."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+    config = _config(connection)
+    wanted = ScriptDirectory.from_config(config).get_current_head()
+    present = MigrationContext.configure(connection).get_current_revision()
+    if present == wanted:
+        return "up to date"
+    if present is None and inspect(connection).has_table("commands"):
+        raise JournalError(
+            "the database has a table `commands` that is not ours: give the journal a database of its own"
+        )
+    known = {revision.revision for revision in ScriptDirectory.from_config(config).walk_revisions()}
+    if present is not None and present not in known:
+        raise JournalError(f"the journal was written by a newer worker (schema {present}): run that version")
+    if present is not None and only_empty:
+        raise JournalError(
+            f"the journal has schema {present}, this worker needs {wanted}: stop the workers, back it up,"
+            " then run `worker journal upgrade`"
+        )
+    command.upgrade(config, "head")
+    return f"made schema {wanted}" if present is None else f"upgraded from {present} to {wanted}"
+
+
+def _sqlite(path: Path, only_empty: bool) -> str:
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.execute(text("PRAGMA journal_mode=WAL"))
+        return _upgrade(connection, only_empty)
+
+
+async def _postgres(url: str, only_empty: bool) -> str:
+    engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://", 1), poolclass=NullPool)
+    try:
+        async with engine.begin() as connection:
+            return await connection.run_sync(_upgrade, only_empty)
+    except OSError as error:
+        raise JournalDown(f"the database does not answer: {type(error).__name__}") from None
+    finally:
+        await engine.dispose()
+
+
+async def prepare(url: str, *, only_empty: bool) -> str:
+    """`only_empty`: make the schema of an empty database, but leave an older one to `journal upgrade`."""
+    if url.startswith("sqlite"):
+        return _sqlite(sqlite_path(url), only_empty)
+    return await _postgres(url, only_empty)
+
+
+def sqlite_path(url: str) -> Path:
+    """`sqlite:///worker.db` is relative, `sqlite:////var/lib/worker.db` is absolute."""
+    return Path(url.removeprefix("sqlite:///"))
+
+
+def differences(connection: Connection) -> list[Any]:
+    """What the migrations' sum lacks or has too much, compared with the tables; for the tests."""
+    from alembic.autogenerate import compare_metadata
+
+    from worker.journal.tables import metadata
+
+    return list(compare_metadata(MigrationContext.configure(connection), metadata))

@@ -1,0 +1,134 @@
+"""The journal on SQLite: one connection, one writer, for one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import re
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+from worker.journal.driver import Row, Tx
+from worker.journal.port import JournalDown, JournalError
+
+T = TypeVar("T")
+
+BUSY = 5.0  # seconds to wait for another process (a command-line act) that writes the file
+
+
+@lru_cache(maxsize=512)
+def translate(sql: str) -> str:
+    """PostgreSQL's words into SQLite's. There is one writer, so row locks have no counterpart."""
+    sql = re.sub(r"=\s*ANY\(\$(\d+)\)", r"IN (SELECT value FROM json_each(?\1))", sql)
+    sql = re.sub(r"::[a-z0-9]+(\[\])?", "", sql)
+    sql = re.sub(r"FOR UPDATE( SKIP LOCKED)?", "", sql)
+    sql = sql.replace("LEAST(", "MIN(").replace("GREATEST(", "MAX(")
+    return re.sub(r"\$(\d+)", r"?\1", sql)
+
+
+def _value(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, list) else value
+
+
+class SqliteTx:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.now = time.time()
+        self.woken: set[str] = set()
+
+    async def rows(self, sql: str, *args: Any) -> Sequence[Row]:
+        return self._connection.execute(translate(sql), [_value(a) for a in args]).fetchall()
+
+    async def run(self, sql: str, *args: Any) -> int:
+        return self._connection.execute(translate(sql), [_value(a) for a in args]).rowcount
+
+    async def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        if rows:
+            self._connection.executemany(translate(sql), rows)
+
+    async def numbers(self, count: int) -> list[int]:
+        [row] = self._connection.execute(
+            "INSERT INTO counters (name, value) VALUES ('arrivals', ?1)"
+            " ON CONFLICT (name) DO UPDATE SET value = value + ?1 RETURNING value",
+            [count],
+        ).fetchall()
+        return list(range(row[0] - count + 1, row[0] + 1))
+
+    async def lock(self, name: str) -> None:
+        """The transaction holds the only write lock already."""
+
+    async def try_lock(self, name: str) -> bool:
+        return True
+
+    def wake(self, channel: str) -> None:
+        self.woken.add(channel)
+
+
+class SqliteDriver:
+    def __init__(self, path: Path, *, exclusive: bool = False) -> None:
+        """`exclusive`: this is the one `worker run` of the file; raises JournalError if there is one."""
+        self._file_lock = _only_one(path) if exclusive else None
+        self._lock = asyncio.Lock()
+        self._heard: list[Callable[[str], None]] = []
+        self._connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
+        self._connection.row_factory = sqlite3.Row
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
+            self._connection.execute(f"PRAGMA {pragma}")
+
+    async def transact(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+        """Waiting for the file and syncing it happen in a thread; the statements between take microseconds."""
+        async with self._lock:
+            try:
+                await asyncio.to_thread(self._connection.execute, "BEGIN IMMEDIATE")
+            except sqlite3.Error as error:
+                raise JournalDown(f"the journal's file cannot be written: {error}") from None
+            tx = SqliteTx(self._connection)
+            try:
+                answer = await work(tx)
+                await finish(asyncio.to_thread(self._connection.execute, "COMMIT"))
+            except sqlite3.OperationalError as error:
+                raise JournalDown(f"the journal's file cannot be written: {error}") from None
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+        for channel in tx.woken:
+            for heard in self._heard:
+                heard(channel)
+        return answer
+
+    def listen(self, heard: Callable[[str], None]) -> None:
+        self._heard.append(heard)
+
+    async def close(self) -> None:
+        async with self._lock:
+            self._connection.close()
+        if self._file_lock is not None:
+            self._file_lock.close()
+
+
+async def finish(work: Awaitable[T]) -> T:
+    """Await `work` to its end although we are cancelled meanwhile, then let the cancellation through."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
+def _only_one(path: Path) -> IO[str]:
+    lock = Path(f"{path}.lock").open("w")  # noqa: SIM115 - open, and so locked, as long as the journal is
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise JournalError(
+            f"another `worker run` uses {path.name}: a SQLite journal serves one process."
+            " Stop that one, or use PostgreSQL for more than one."
+        ) from None
+    return lock

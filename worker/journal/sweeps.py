@@ -1,0 +1,303 @@
+"""What falls due by time: joining a line, expiry, `delayed`, lapsed leases, settle windows.
+
+Each sweep is done by one process at a time; the others find its lock taken and go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from worker.domain.effect import Risk
+from worker.domain.lifecycle import EffectSeen, State
+from worker.journal.admission import queue_up, untouched
+from worker.journal.claims import open_windows
+from worker.journal.core import Core, opened, problem_of, problem_text, view_of, write_audit
+from worker.journal.driver import Row, Tx
+from worker.journal.endings import Ending, advance, finish, lock_lanes, new_id, put_out, shown
+from worker.messages.errors import Code, Problem
+from worker.messages.events import AuditDraft, render, result, rfc3339
+
+MOST = 500  # rows a sweep takes at once
+ALONE_AFTER = 2  # lapsed leases in a row, after which a command runs alone in its process
+PARKED_AFTER = 3
+
+
+async def join(tx: Tx, core: Core) -> int:
+    """Deferred commands whose time has come, or whose dependency has ended, join their key's line (rule 4.8).
+
+    Arrival numbers are given under the admission lock: in one line they never run backwards.
+    """
+    await tx.lock("admission")
+    rows = await tx.rows(
+        "SELECT c.*, p.state AS parent_state, p.finished_at AS parent_finished, p.message_id AS parent_message"
+        " FROM commands c LEFT JOIN commands p ON p.id = c.depends_on"
+        " WHERE c.finished_at IS NULL AND c.arrival IS NULL AND c.state = 'waiting'"
+        " AND (c.not_before IS NULL OR c.not_before <= $1::float8)"
+        " AND (c.depends_on IS NULL OR p.id IS NULL OR p.finished_at IS NOT NULL)"
+        " ORDER BY c.not_before, c.id LIMIT $2",
+        tx.now,
+        MOST,
+    )
+    if not rows:
+        return 0
+    lanes = await lock_lanes(tx, [row["lane_id"] for row in rows])
+    states = await _parent_states(tx, rows)
+    failed = [row for row in rows if row["depends_on"] is not None and states[row["id"]] != State.SUCCEEDED]
+    await finish(tx, core, [_dependency_failed(row, states[row["id"]]) for row in failed])
+    gone = {row["id"] for row in failed}
+    await _join(tx, [row for row in rows if row["id"] not in gone], lanes)
+    return len(rows)
+
+
+async def _parent_states(tx: Tx, rows: Sequence[Row]) -> dict[int, str | None]:
+    """How each dependency ended; a purged one is known by its identity."""
+    purged = [
+        row["depends_on"] for row in rows if row["depends_on"] is not None and row["parent_state"] is None
+    ]
+    kept = await tx.rows("SELECT id, status FROM identities WHERE id = ANY($1)", purged) if purged else []
+    known = {row["id"]: row["status"] for row in kept}
+    return {row["id"]: row["parent_state"] or known.get(row["depends_on"]) for row in rows}
+
+
+def _dependency_failed(row: Row, state: str | None) -> Ending:
+    text = (
+        f"the command it depends on ({row['parent_message'] or row['depends_on']}) ended {state or 'unknown'}"
+    )
+    return Ending(row, State.CANCELLED, problem=Problem(Code.DEPENDENCY_FAILED, text, "dependson"))
+
+
+async def _join(tx: Tx, rows: Sequence[Row], lanes: dict[int, Row]) -> None:
+    numbers = await tx.numbers(len(rows)) if rows else []
+    await tx.many(
+        "UPDATE commands SET arrival = $2, due_at = $3 WHERE id = $1",
+        [(row["id"], number, tx.now) for row, number in zip(rows, numbers, strict=True)],
+    )
+    names = ("id", "head", "due_at", "priority", "window_opened")
+    state: dict[int, dict[str, Any]] = {i: {name: lane[name] for name in names} for i, lane in lanes.items()}
+    for row in rows:
+        queue_up(state[row["lane_id"]], row["id"], row["priority"], tx.now)
+        tx.wake(row["platform"])
+    await tx.many(
+        "UPDATE lanes SET head = $2, due_at = $3, priority = $4 WHERE id = $1",
+        [(s["id"], s["head"], s["due_at"], s["priority"]) for s in state.values()],
+    )
+
+
+async def expire(tx: Tx, core: Core) -> int:
+    """Past its expirytime with nothing done: it ends `expired` (rule 1)."""
+    rows = await tx.rows(
+        "SELECT id, lane_id FROM commands WHERE finished_at IS NULL AND expires_at IS NOT NULL"
+        " AND expires_at <= $1::float8 AND state = 'waiting' AND steps_sealed IS NULL AND unverified = false LIMIT $2",
+        tx.now,
+        MOST,
+    )
+    if not rows:
+        return 0
+    await lock_lanes(tx, [row["lane_id"] for row in rows])
+    late = await tx.rows("SELECT * FROM commands WHERE id = ANY($1)", [row["id"] for row in rows])
+    problem = Problem(Code.EXPIRED, "its expirytime passed before anything was done", "expirytime")
+    endings = [Ending(row, State.EXPIRED, problem=problem) for row in late if untouched(row)]
+    await finish(tx, core, endings)
+    return len(endings)
+
+
+async def tell_delayed(tx: Tx, core: Core) -> int:
+    """Not ended `notify_after` seconds after it came: say so, once, with state and reason."""
+    rows = await tx.rows(
+        "SELECT * FROM commands WHERE notify_at IS NOT NULL AND notify_at <= $1::float8 AND finished_at IS NULL"
+        " ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED",
+        tx.now,
+        MOST,
+    )
+    if not rows:
+        return 0
+    heads = await _heads(tx, [row["lane_id"] for row in rows])
+    stopped = await _stopped(tx)
+    await tx.run(
+        "UPDATE commands SET notify_at = NULL, sequence = sequence + 1 WHERE id = ANY($1)",
+        [row["id"] for row in rows],
+    )
+    events = []
+    for row in rows:
+        reason = _reason(row, heads.get(row["lane_id"]), stopped.get(row["platform"]))
+        draft = result(
+            view_of(row),
+            "delayed",
+            at=tx.now,
+            effect=row["effect"],
+            error=problem_of(row["problem"]),
+            steps=shown(opened(core.vault, row["steps_sealed"]) or ()),
+            finished=False,
+            state=row["state"],
+            reason=reason,
+        )
+        events.append((row["id"], render(draft, row["sequence"] + 1, core.source), None))
+    await put_out(tx, core, events)
+    return len(rows)
+
+
+async def _heads(tx: Tx, lanes: Sequence[int]) -> dict[int, Row]:
+    rows = await tx.rows(
+        "SELECT l.id, c.id AS command_id, c.message_id, c.state FROM lanes l JOIN commands c ON c.id = l.head"
+        " WHERE l.id = ANY($1)",
+        sorted(set(lanes)),
+    )
+    return {row["id"]: row for row in rows}
+
+
+async def _stopped(tx: Tx) -> dict[str, str]:
+    rows = await tx.rows("SELECT * FROM platforms WHERE stopped_since IS NOT NULL")
+    return {row["name"]: stop_reason(row) for row in rows}
+
+
+def stop_reason(row: Row) -> str:
+    if row["paused_by"]:
+        return f"the platform is paused by {row['paused_by']}: {row['paused_reason']}"
+    if row["held"]:
+        return f"the platform is held ({row['held']}): {row['held_text']}"
+    return "the platform does not answer (circuit breaker open)"
+
+
+def _reason(row: Row, head: Row | None, stopped: str | None) -> str:
+    if row["arrival"] is None:
+        return "it waits for its notbefore time or for the command it depends on"
+    if head is not None and head["command_id"] != row["id"]:
+        return f"it waits behind {head['message_id']} of the same subscriber, which is {head['state']}"
+    if row["state"] == State.IN_DOUBT:
+        return "the answer to a call was lost: it waits until the platform can be read for certain"
+    if stopped is not None:
+        return stopped
+    return "it is tried again by schedule" if row["attempts"] else "the platform has no free place for it yet"
+
+
+async def rescue(tx: Tx, core: Core) -> int:
+    """Commands whose process has died or was frozen beyond its lease (rule 5.3)."""
+    lapsed = await tx.rows(
+        "SELECT id, lane_id FROM commands WHERE owner IS NOT NULL AND lease_until < $1::float8 ORDER BY id LIMIT $2",
+        tx.now,
+        MOST,
+    )
+    if not lapsed:
+        return 0
+    await lock_lanes(tx, [row["lane_id"] for row in lapsed])
+    rows = await tx.rows(
+        "SELECT * FROM commands WHERE id = ANY($1) AND owner IS NOT NULL AND lease_until < $2::float8 ORDER BY id FOR UPDATE",
+        [row["id"] for row in lapsed],
+        tx.now,
+    )
+    verdicts = [(row, *_after_lapse(row)) for row in rows]
+    await tx.many(
+        "UPDATE commands SET state = $2, effect = $3, problem = $4, due_at = $5, lapsed = lapsed + 1, fence = fence + 1,"
+        " failing_since = COALESCE(failing_since, $6::float8), owner = NULL, lease_until = NULL WHERE id = $1",
+        [
+            (row["id"], state.value, effect.value, problem_text(p), tx.now, tx.now)
+            for row, state, effect, p in verdicts
+        ],
+    )
+    doubtful = [
+        row
+        for row, _, effect, _ in verdicts
+        if effect is EffectSeen.UNKNOWN and row["state"] == State.RUNNING
+    ]
+    await open_windows(tx, [(row["lane_id"], row["id"], row["lease_until"]) for row in doubtful])
+    await _tell_rescued(tx, core, verdicts)
+    await advance(tx, [row["lane_id"] for row in rows])
+    return len(rows)
+
+
+def _after_lapse(row: Row) -> tuple[State, EffectSeen, Problem | None]:
+    begun = may_have_begun(row)
+    effect = EffectSeen.UNKNOWN if begun else EffectSeen(row["effect"])
+    if row["lapsed"] + 1 >= PARKED_AFTER:
+        text = f"{PARKED_AFTER} processes in a row died or froze while they worked on it"
+        code = Code.EFFECT_UNKNOWN if begun else Code.GAVE_UP
+        return State.PARKED, effect, Problem(code, text)
+    return (State.IN_DOUBT if begun else State.WAITING), effect, problem_of(row["problem"])
+
+
+def may_have_begun(row: Row) -> bool:
+    """A call that changes something may have gone out under this claim, or an earlier one is unresolved."""
+    if row["state"] == State.IN_DOUBT:
+        return True
+    risk = Risk(row["risk"])
+    return risk is Risk.CLAIM or (risk is Risk.SENT and row["sent_at"] is not None)
+
+
+async def _tell_rescued(
+    tx: Tx, core: Core, verdicts: Sequence[tuple[Row, State, EffectSeen, Problem | None]]
+) -> None:
+    drafts = []
+    for row, state, effect, problem in verdicts:
+        details = {
+            "state": state.value,
+            "effect": effect.value,
+            "lease_ended": rfc3339(row["lease_until"]),
+            "owner": row["owner"],
+            "code": problem.code.value if problem else None,
+        }
+        command = view_of(row).command()
+        drafts.append(
+            (AuditDraft("rescued", row["platform"], "worker", command=command, details=details), row["id"])
+        )
+        if state is State.PARKED:
+            await tell_parked_row(tx, core, row, effect, problem)
+    await write_audit(tx, drafts, new_id)
+
+
+async def tell_parked_row(tx: Tx, core: Core, row: Row, effect: EffectSeen, problem: Problem | None) -> None:
+    steps = shown(opened(core.vault, row["steps_sealed"]) or ())
+    draft = result(
+        view_of(row), "parked", at=tx.now, effect=effect.value, error=problem, steps=steps, finished=False
+    )
+    await put_out(tx, core, [(row["id"], render(draft, row["sequence"] + 1, core.source), None)])
+    await tx.run("UPDATE commands SET sequence = sequence + 1, notify_at = NULL WHERE id = $1", row["id"])
+
+
+async def control_answered(tx: Tx, platform: str, began: float, settle: float) -> int:
+    """One answered control read, begun at `began`, moves all open windows of the platform (rule 3.2).
+
+    Returns how many stay open. A read that began before a window opened says nothing about it.
+    """
+    await tx.run(
+        "UPDATE lanes SET window_last = $2::float8, window_first = CASE WHEN window_first IS NULL"
+        " OR $2::float8 - window_last > $3::float8 THEN $2::float8 ELSE window_first END"
+        " WHERE platform = $1 AND window_opened IS NOT NULL AND window_opened <= $4::float8",
+        platform,
+        tx.now,
+        settle / 3,
+        began,
+    )
+    ended = await tx.rows(
+        "SELECT id, window_command FROM lanes WHERE platform = $1 AND window_opened IS NOT NULL"
+        " AND window_first IS NOT NULL AND $2::float8 - window_first >= $3::float8 ORDER BY id LIMIT $4 FOR UPDATE",
+        platform,
+        tx.now,
+        settle,
+        MOST * 4,
+    )
+    if ended:
+        await _close_windows(tx, ended)
+        tx.wake(platform)
+    [left] = await tx.rows(
+        "SELECT count(*) AS n FROM lanes WHERE platform = $1 AND window_opened IS NOT NULL", platform
+    )
+    return int(left["n"])
+
+
+async def _close_windows(tx: Tx, lanes: Sequence[Row]) -> None:
+    await tx.run(
+        "UPDATE commands SET window_closed = true, due_at = $2::float8 WHERE id = ANY($1) AND state = 'in_doubt'",
+        [lane["window_command"] for lane in lanes],
+        tx.now,
+    )
+    await tx.run(
+        "UPDATE commands SET window_closed = true WHERE id = ANY($1) AND state = 'parked'",
+        [lane["window_command"] for lane in lanes],
+    )
+    await tx.run(
+        "UPDATE lanes SET window_command = NULL, window_opened = NULL, window_first = NULL, window_last = NULL"
+        " WHERE id = ANY($1)",
+        [lane["id"] for lane in lanes],
+    )
+    await advance(tx, [lane["id"] for lane in lanes])
