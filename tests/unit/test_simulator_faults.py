@@ -1,6 +1,7 @@
 """Which request meets which fault, and what is queued while the platform stands still."""
 
 from collections import Counter
+from functools import partial
 
 import pytest
 
@@ -92,11 +93,12 @@ def test_every_kind_has_a_behaviour() -> None:
 
 
 async def test_overlapping_freezes_still_apply_in_order_of_arrival() -> None:
-    freezer, applied = Freezer(), []
+    freezer = Freezer()
+    applied: list[int] = []
     freezer.freeze("addCredit")
     freezer.freeze("*")
     for number, name in enumerate(["S.addCredit", "S.blockSubscriber", "S.addCredit"]):
-        freezer.hold(name, lambda number=number: applied.append(number))
+        freezer.hold(name, partial(applied.append, number))
     freezer.thaw("addCredit")
     assert applied == []
     freezer.thaw()

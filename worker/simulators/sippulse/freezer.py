@@ -98,6 +98,11 @@ class Freezer:
 
 
 def _run(held: Held) -> None:
-    result = held.work()
+    try:
+        result = held.work()
+    except Exception as error:  # a fault of the simulator's own must not keep the rest of the queue waiting
+        if not held.answer.done():
+            held.answer.set_exception(error)
+        return
     if not held.answer.done():
         held.answer.set_result(result)

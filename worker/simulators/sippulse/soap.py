@@ -139,11 +139,19 @@ def scalar(field: Field, text: str) -> Scalar:
             case "xs:int" | "xs:long":
                 return int(text.strip())
             case "xs:double":
-                return Decimal(text.strip())
+                return _double(text.strip())
             case _:
                 return text
     except (KeyError, ValueError, InvalidOperation) as error:
         raise Malformed(f"Unmarshalling Error: {field.name} is no {field.type}") from error
+
+
+def _double(text: str) -> Decimal:
+    """Kept as it was written, to the last digit; past what a double can hold it is refused."""
+    value = Decimal(text)
+    if value.is_finite() and abs(value.adjusted()) > 308:
+        raise ValueError("no double is that large or small")
+    return value
 
 
 def plain(value: Scalar) -> str:
