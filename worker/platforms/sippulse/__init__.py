@@ -1,0 +1,60 @@
+"""SIPPulse: SOAP over HTTP, typed by its WSDLs."""
+
+from __future__ import annotations
+
+import ssl
+
+from worker.platforms.sippulse.adapter import CONTROL_READ, SippulsePlatform
+from worker.platforms.sippulse.answers import Refusals
+from worker.platforms.sippulse.client import Client, Principal
+from worker.platforms.sippulse.services import SERVICES, Services, Unusable, bundled, with_live
+from worker.platforms.transport import Transport
+from worker.settings import PlatformSettings
+
+__all__ = ["SippulsePlatform", "build"]
+
+MAX_ANSWER = 4 * 1024 * 1024  # bytes
+# Control reads must not wait behind calls that hang: places beside those of `concurrency`.
+BESIDE_THE_CALLS = 4
+
+
+async def build(name: str, settings: PlatformSettings) -> SippulsePlatform:
+    """Load the WSDLs and open the transport. Raises ValueError where the settings ask for what is not there."""
+    try:
+        refusals = Refusals(settings.refusals)
+        services = await _services(settings)
+    except (ValueError, Unusable) as error:
+        raise ValueError(f"platforms.{name}: {error}") from None
+    password = settings.password.get_secret_value()
+    transport = Transport(
+        timeout=settings.timeout,
+        keepalive=settings.keepalive,
+        limit=settings.concurrency + BESIDE_THE_CALLS,
+        max_answer=MAX_ANSWER,
+        verify=_tls(settings),
+        auth=(settings.login, password) if settings.http_basic else None,
+    )
+    client = Client(settings.url, Principal(settings.login, password), transport, services, refusals)
+    if settings.wsdl == "live":
+        client.services = await with_live(services, settings.url, client.fetch)
+    return SippulsePlatform(name, settings, client)
+
+
+async def _services(settings: PlatformSettings) -> Services:
+    control = settings.control_read or CONTROL_READ
+    names = tuple(dict.fromkeys((*SERVICES, control.partition(".")[0])))
+    loaded = await bundled(names, settings.namespace)
+    services = Services(loaded, loaded)
+    if services.find(control) is None:
+        known = ", ".join(services.facts()[control.partition(".")[0]]["operations"])
+        raise Unusable(f"control_read = {control!r} is no operation: write Service.operation, of {known}")
+    return services
+
+
+def _tls(settings: PlatformSettings) -> ssl.SSLContext | None:
+    if not settings.url.startswith("https://"):
+        return None
+    context = ssl.create_default_context(cafile=settings.ca)
+    if not settings.verify:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context

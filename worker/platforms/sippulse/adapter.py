@@ -1,0 +1,240 @@
+"""The platform port for SIPPulse: plan, look, call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from worker.domain.effect import Effect
+from worker.domain.evidence import Reading
+from worker.domain.outcome import Done, NotSent, Outcome, Refused, Unclear
+from worker.domain.redaction import secrets_in
+from worker.messages.errors import Code, Problem
+from worker.platforms.port import Exchange, Guard, Order, Reply, Step, Unread
+from worker.platforms.sippulse.answers import Answered
+from worker.platforms.sippulse.client import Client
+from worker.platforms.sippulse.fields import differing, filled_in, ours, shown
+from worker.platforms.sippulse.merge import Unsafe, record_with, services_with
+from worker.platforms.sippulse.plan import FLAGS, Planner, arguments
+from worker.platforms.sippulse.records import READ, Absent, Name, Record, Records, nobody
+from worker.platforms.sippulse.services import with_live
+from worker.settings import PlatformSettings
+
+T = TypeVar("T")
+
+CONTROL_READ = "DomainWS.listDomains"
+# Of `lease_margin`: for each of the reads that may stand before and behind the call itself.
+MARGIN_FOR_A_READ = 1 / 3
+
+
+class SippulsePlatform:
+    """One configured SIPPulse."""
+
+    kind = "sippulse"
+
+    def __init__(self, name: str, settings: PlatformSettings, client: Client) -> None:
+        self.name, self._settings, self._client = name, settings, client
+        self._control_read = settings.control_read or CONTROL_READ
+        self._records = Records(
+            client,
+            self._control,
+            settle=settings.settle,
+            undeclared=bool(settings.assume.get("absent_is_undeclared_fault", False)),
+        )
+        self._planner = Planner(name, settings, self._has, self._lacks)
+        self._wants_live = settings.wsdl == "live"
+
+    def __repr__(self) -> str:
+        return f"SippulsePlatform({self.name!r})"
+
+    # The port -------------------------------------------------------------------------------------
+
+    def plan(self, order: Order) -> tuple[Step, ...] | Problem:
+        return self._planner.plan(order)
+
+    async def look(self, step: Step, before: Reading | None) -> Reading | Unread:
+        return await within(self._settings.timeout, self._look(step))
+
+    async def call(self, step: Step, guard: Guard) -> Reply:
+        match step.name:
+            case "retrieveSubscriber":
+                return await self._get(step)
+            case "retrieveCredit":
+                return await self._credit(step)
+            case "removeSubscriber":
+                return await self._remove(step, guard)
+            case "updateSubscriber" | "updateSubscriberServices":
+                return await self._update(step, guard)
+            case _:
+                return await self._do(step, arguments(step), guard)
+
+    async def control(self) -> Outcome:
+        what = await self._control()
+        if not isinstance(what, Answered):
+            return what
+        await self._come_alive()
+        return Done()
+
+    def facts(self) -> Mapping[str, Any]:
+        return self._client.services.facts()
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    # Calls ----------------------------------------------------------------------------------------
+
+    async def _do(self, step: Step, what: Mapping[str, Any], guard: Guard, **output: Any) -> Reply:
+        """The one call of a step that changes something."""
+        heard = await self._client.call(
+            step.endpoint,
+            what,
+            guard=guard,
+            fresh=step.effect.needs_fresh_connection,
+            secrets=secrets_in(what),
+        )
+        if isinstance(heard.what, Answered):
+            return Reply(Done({**output_of(step, heard.what.value), **output}), heard.exchange)
+        if step.effect is Effect.SET and isinstance(heard.what, Refused) and not heard.what.certain:
+            explained = await within(self._brief, self._records.explained(name_in(step), heard.what))
+            # The answer to the call stands, whatever became of the question behind it.
+            return Reply(explained if isinstance(explained, Refused) else heard.what, heard.exchange)
+        return Reply(heard.what, heard.exchange)
+
+    async def _get(self, step: Step) -> Reply:
+        found, heard = await self._records.heard(name_in(step))
+        match found:
+            case Record(fields):
+                return Reply(Done({"subscriber": ours(fields, secrets=True)}), heard.exchange)
+            case Absent():
+                return Reply(nobody(name_in(step)), heard.exchange)
+            case unread:
+                return Reply(unread, heard.exchange)
+
+    async def _credit(self, step: Step) -> Reply:
+        balance, heard = await self._records.heard_balance(name_in(step))
+        outcome = Done({"balance": shown(balance)}) if isinstance(balance, Decimal) else balance
+        return Reply(outcome, heard.exchange)
+
+    async def _remove(self, step: Step, guard: Guard) -> Reply:
+        """The record is read first: it is the command's output, and after the call it is gone."""
+        found, exchange = await self._read_before(step)
+        match found:
+            case Record(fields):
+                removed = ours(fields, secrets=False)
+                return await self._do(step, arguments(step), guard, removed=removed)
+            case Absent():
+                return Reply(nobody(name_in(step)), exchange)
+            case unread:
+                return Reply(not_sent(unread), exchange)
+
+    async def _update(self, step: Step, guard: Guard) -> Reply:
+        """Nobody knows whether a field left out keeps its value: read, merge, send all."""
+        found, exchange = await self._read_before(step)
+        match found:
+            case Record(fields):
+                merge = record_with if step.name == "updateSubscriber" else services_with
+                try:
+                    merged = merge(fields, step.params)
+                except Unsafe as error:
+                    return Reply(Refused(Code.CANNOT_UPDATE_SAFELY, str(error), certain=True), exchange)
+                return await self._do(step, {"subscriber": merged}, guard)
+            case Absent():
+                return Reply(nobody(name_in(step)), exchange)
+            case unread:
+                return Reply(not_sent(unread), exchange)
+
+    async def _read_before(self, step: Step) -> tuple[Record | Absent | Unread, Exchange]:
+        try:
+            async with asyncio.timeout(self._brief):
+                found, heard = await self._records.heard(name_in(step))
+        except TimeoutError:
+            return Unclear("timeout"), Exchange(READ, self._brief * 1000)
+        return found, heard.exchange
+
+    @property
+    def _brief(self) -> float:
+        """Seconds for a read beside the call: the lease has to cover them too."""
+        return min(self._settings.timeout, self._settings.lease_margin * MARGIN_FOR_A_READ)
+
+    # Readings -------------------------------------------------------------------------------------
+
+    async def _look(self, step: Step) -> Reading | Unread:
+        name = name_in(step)
+        if step.effect is Effect.INCREMENT:
+            balance = await self._records.balance(name)
+            return Reading(balance=balance) if isinstance(balance, Decimal) else balance
+        found = await self._records.subscriber(name)
+        match found:
+            case Record(fields):
+                return reading_of(step, fields)
+            case Absent():
+                kept = step.effect in (Effect.CREATE, Effect.DELETE)
+                return Reading(present=False) if kept else nobody(name)
+            case unread:
+                return unread
+
+    async def _control(self) -> Answered | Unread:
+        return (await self._client.call(self._control_read, {})).what
+
+    # The server's own WSDLs -----------------------------------------------------------------------
+
+    def _has(self, endpoint: str) -> bool:
+        return self._client.services.find(endpoint) is not None
+
+    def _lacks(self, endpoint: str, what: Mapping[str, Any]) -> list[str]:
+        operation = self._client.services.find(endpoint)
+        return [] if operation is None else operation.lacks(what)
+
+    async def _come_alive(self) -> None:
+        """A server that was away at the start shows its WSDLs when it is well again."""
+        services = self._client.services
+        if self._wants_live and not services.all_live:
+            self._client.services = await with_live(services, self._settings.url, self._client.fetch)
+
+
+# What steps and answers say ---------------------------------------------------------------------------
+
+
+def name_in(step: Step) -> Name:
+    return Name(step.params["username"], step.params["domain"])
+
+
+def output_of(step: Step, value: Any) -> dict[str, Any]:
+    """A step's part of the command's output; `value` is what stood in the answer."""
+    if step.effect is Effect.CREATE:
+        platform_id = None if value is None else str(value)
+        return {"platform_id": platform_id, "adopted": False, "differences": []}
+    if step.amount is not None:
+        return {"amount": shown(step.amount)}
+    return {"kinds": list(step.params["kinds"])} if "kinds" in step.params else {}
+
+
+def reading_of(step: Step, fields: Mapping[str, Any]) -> Reading:
+    """What a record that is there shows about a step."""
+    if step.effect is Effect.SET:
+        field, wanted = FLAGS.get(step.name, ("", False))
+        value = fields.get(field)
+        return Reading(matches=None if value is None else value is wanted)
+    platform_id = None if fields.get("id") is None else str(fields["id"])
+    record = ours(fields, secrets=False)
+    if step.effect is not Effect.CREATE:
+        return Reading(present=True, platform_id=platform_id, record=record)
+    ordered = step.params["ordered"]
+    wrong = differing(ordered, fields)
+    differences = wrong or filled_in(step.params["subscriber"], ordered, fields)
+    return Reading(True, not wrong, differences, platform_id, record=record)
+
+
+def not_sent(unread: Unread) -> Outcome:
+    """A read that came before the call was lost: nothing that changes anything went out."""
+    return NotSent(f"read before: {unread.why}") if isinstance(unread, Unclear) else unread
+
+
+async def within(seconds: float, read: Awaitable[T]) -> T | Unclear:
+    try:
+        async with asyncio.timeout(seconds):
+            return await read
+    except TimeoutError:
+        return Unclear("timeout")

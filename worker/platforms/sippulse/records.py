@@ -1,0 +1,231 @@
+"""Reading subscribers, and knowing "there is none" by comparison with a name that cannot exist (rule 3.3)."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from worker.domain.outcome import Refused, Unclear
+from worker.messages.errors import Code
+from worker.platforms.port import Unread
+from worker.platforms.sippulse.answers import Answered
+from worker.platforms.sippulse.client import Client, Heard
+from worker.platforms.sippulse.fields import money
+
+READ = "SubscriberWS.retrieveSubscriber"
+MOST_DOMAINS = 1000  # whose way of saying "absent" is remembered; the longest unused are forgotten
+
+Read = Callable[[], Awaitable[Answered | Unread]]
+Learn = Callable[[], Coroutine[Any, Any, "Learned | None"]]
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    username: str
+    domain: str
+
+    def __str__(self) -> str:
+        return f"{self.username}@{self.domain}"
+
+    @property
+    def arguments(self) -> dict[str, str]:
+        return {"username": self.username, "domain": self.domain}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A subscriber as the platform holds it, by wire names. Holds secrets: no repr."""
+
+    fields: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """The platform answered as it does for a name that cannot exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """How one domain says "absent". `since`: seconds of time.monotonic()."""
+
+    shape: str
+    since: float
+
+
+def nobody(name: Name) -> Refused:
+    return Refused(
+        Code.NOT_FOUND, f"no subscriber {name}: the platform knows none of that name", certain=True
+    )
+
+
+class Shared:
+    """One run of a read serves all who asked before it began, and none who asked after."""
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self._next: asyncio.Task[Answered | Unread] | None = None
+        self._one = asyncio.Lock()
+
+    async def __call__(self) -> Answered | Unread:
+        if self._next is None:
+            self._next = asyncio.create_task(self._run())
+        return await asyncio.shield(self._next)
+
+    async def _run(self) -> Answered | Unread:
+        async with self._one:
+            self._next = None  # whoever comes from here on needs a read that begins later
+            return await self._read()
+
+
+class Records:
+    """The reads of one platform. `control`: a read with the same login that succeeds when all is well."""
+
+    def __init__(self, client: Client, control: Read, *, settle: float, undeclared: bool) -> None:
+        """`settle`: seconds for which another way of saying "absent" has to last before it is believed.
+        `undeclared`: this server says "absent" by a fault that its WSDL does not declare.
+        """
+        self._client, self._settle, self._undeclared = client, settle, undeclared
+        self._control = Shared(control)
+        self._learned: OrderedDict[str, Learned] = OrderedDict()
+        self._changed: dict[str, Learned] = {}
+        self._running: dict[tuple[str, str], asyncio.Task[Learned | None]] = {}
+
+    async def subscriber(self, name: Name) -> Record | Absent | Unread:
+        return (await self.heard(name))[0]
+
+    async def heard(self, name: Name) -> tuple[Record | Absent | Unread, Heard]:
+        """The subscriber, and the exchange that showed it."""
+        heard = await self._client.call(READ, name.arguments)
+        if isinstance(heard.what, Answered) and is_of(name, heard.what.value):
+            return Record(heard.what.value), heard
+        return await self._absence(name, heard.what), heard
+
+    async def balance(self, name: Name) -> Decimal | Unread:
+        """In the platform's currency unit. `not_found`, certain, where there is no such subscriber."""
+        return (await self.heard_balance(name))[0]
+
+    async def heard_balance(self, name: Name) -> tuple[Decimal | Unread, Heard]:
+        heard = await self._client.call("SubscriberWS.retrieveCredit", name.arguments)
+        what = heard.what
+        if isinstance(what, Answered) and isinstance(what.value, (float, Decimal)):
+            try:
+                return money(what.value), heard
+            except (ValueError, ArithmeticError):
+                return Unclear("garbage"), heard
+        if isinstance(what, Answered):
+            return await self.explained(name, Unclear("garbage")), heard
+        return await self.explained(name, what), heard
+
+    async def explained(self, name: Name, unread: Unread) -> Unread:
+        """A refusal whose text nobody knows: is it that there is no such subscriber?"""
+        unknown = isinstance(unread, Refused) and not unread.certain and may_mean_absent(unread)
+        if unknown or unread == Unclear("garbage"):
+            found = await self.subscriber(name)
+            return nobody(name) if isinstance(found, Absent) else unread
+        return unread
+
+    async def _absence(self, name: Name, what: Answered | Unread) -> Absent | Unread:
+        unread = Unclear("garbage") if isinstance(what, Answered) else what
+        shape = self._shape(name, what)
+        if shape is None or not await self._is_how_absent_looks(name.domain, shape):
+            return unread
+        if not isinstance(what, Answered) and not isinstance(await self._control(), Answered):
+            return unread  # the login, or the whole platform, may be what it complains of
+        return Absent()
+
+    async def _is_how_absent_looks(self, domain: str, shape: str) -> bool:
+        learned = self._learned.get(domain)
+        if learned is None:
+            learned = await self._once((domain, ""), lambda: self._learn(domain))
+        elif learned.shape != shape:
+            learned = await self._once((domain, shape), lambda: self._relearn(domain, shape))
+        if learned is None or learned.shape != shape:
+            return False
+        self._remember(domain, learned)
+        return True
+
+    async def _once(self, key: tuple[str, str], learn: Learn) -> Learned | None:
+        """One at a time of a kind: whoever comes meanwhile gets what it learns."""
+        if (running := self._running.get(key)) is None:
+            running = self._running[key] = asyncio.create_task(learn())
+            running.add_done_callback(lambda _: self._running.pop(key))
+        return await asyncio.shield(running)
+
+    async def _learn(self, domain: str) -> Learned | None:
+        """Ask for a name that cannot exist; None where that showed nothing to go by."""
+        shape = await self._sample(domain)
+        return None if shape is None else Learned(shape, time.monotonic())
+
+    async def _relearn(self, domain: str, shape: str) -> Learned | None:
+        """The answer was another than the one learned. It may be a new version, or a database that is down and
+        says the same of every name: so the other way has to last for `settle` before it is believed.
+        """
+        if await self._sample(domain) != shape:
+            self._changed.pop(domain, None)
+            return None
+        begun = self._changed.get(domain)
+        if begun is None or begun.shape != shape:
+            begun = self._changed[domain] = Learned(shape, time.monotonic())
+        return begun if time.monotonic() - begun.since >= self._settle else None
+
+    def _remember(self, domain: str, learned: Learned) -> None:
+        self._changed.pop(domain, None)
+        self._learned[domain] = learned
+        self._learned.move_to_end(domain)
+        while len(self._learned) > MOST_DOMAINS:
+            self._learned.popitem(last=False)
+
+    async def _sample(self, domain: str) -> str | None:
+        impossible = Name("zz" + secrets.token_hex(12), domain)
+        what = (await self._client.call(READ, impossible.arguments)).what
+        shape = self._shape(impossible, what)
+        if isinstance(what, Answered) or shape is None:
+            return shape
+        return shape if isinstance(await self._control(), Answered) else None
+
+    def _shape(self, name: Name, what: Answered | Unread) -> str | None:
+        """What two answers for absent names have in common; None for what cannot mean "absent"."""
+        match what:
+            case Answered(value):
+                return "empty" if is_nameless(value) else None
+            case Refused() if may_mean_absent(what):
+                return f"fault: {without_names(what.text, name)}"
+            case Unclear("server_fault") if self._undeclared:
+                return "undeclared fault"
+            case _:
+                return None
+
+
+def may_mean_absent(refusal: Refused) -> bool:
+    """A fault that no table knows, or that the settings' table knows as `not_found`; no bare HTTP status."""
+    unknown = refusal.code is Code.PLATFORM_REFUSED and not refusal.certain
+    return (unknown and refusal.platform_code is None) or refusal.code is Code.NOT_FOUND
+
+
+def is_nameless(value: Any) -> bool:
+    """No record at all, or one made of defaults that is nobody's."""
+    return value is None or (isinstance(value, Mapping) and not value.get("username"))
+
+
+def is_of(name: Name, value: Any) -> bool:
+    """A record that says it is of this name; a platform may keep names in its own case."""
+    if is_nameless(value) or not isinstance(value, Mapping):
+        return False
+    domain = value.get("domain") or name.domain
+    return (str(value["username"]).lower(), str(domain).lower()) == (
+        name.username.lower(),
+        name.domain.lower(),
+    )
+
+
+def without_names(text: str, name: Name) -> str:
+    for part, sign in ((name.username, "<username>"), (name.domain, "<domain>")):
+        text = re.sub(rf"(?<![\w]){re.escape(part)}(?![\w])", sign, text, flags=re.IGNORECASE)
+    return " ".join(text.split())

@@ -1,0 +1,193 @@
+"""SOAP 1.1 through zeep: messages are built and read by the WSDL; sending them is the transport's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from lxml import etree
+from zeep.exceptions import Error as ZeepError
+from zeep.xsd.valueobjects import CompoundValue
+
+ENVELOPE = "http://schemas.xmlsoap.org/soap/envelope/"
+XSD = "http://www.w3.org/2001/XMLSchema"
+HEADERS = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '""'}
+
+# zeep reads what it cannot understand as None or False; a flag read so would be a wrong proof.
+_LEXICAL = {
+    "boolean": re.compile(r"\s*(true|false|1|0)\s*"),
+    "int": re.compile(r"\s*[+-]?[0-9]+\s*"),
+    "long": re.compile(r"\s*[+-]?[0-9]+\s*"),
+    "integer": re.compile(r"\s*[+-]?[0-9]+\s*"),
+    "double": re.compile(r"\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?\s*"),
+}
+
+
+class Garbage(Exception):
+    """An answer that is not what the operation promises. The text never quotes the answer."""
+
+
+class Unbuildable(Exception):
+    """The WSDL in use does not let this message be built. The text names fields, never values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A soap Fault. `declared`: its detail is the WSException that the WSDL announces."""
+
+    declared: bool
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What stood in the answer: None, a scalar, a list, or for a complex type a mapping by wire names."""
+
+    value: Any = field(repr=False)
+
+
+class Operation:
+    """One operation of one service, built and read by zeep. Holds no state of a call."""
+
+    def __init__(self, service: str, name: str, bound: Any) -> None:
+        """`bound` is zeep's Soap11Operation, `name` as this server spells it."""
+        self.service, self.name = service, name
+        self._bound = bound
+
+    def __repr__(self) -> str:
+        return f"Operation({self.service}.{self.name})"
+
+    @cached_property
+    def names(self) -> Mapping[str, tuple[str, Mapping[str, str]]]:
+        """Argument in lower case -> (as this server spells it, the same for its own fields)."""
+        return {
+            each.lower(): (each, {inner.lower(): inner for inner, _ in _children(element)})
+            for each, element in _children(self._bound.input.body)
+        }
+
+    def lacks(self, arguments: Mapping[str, Any]) -> list[str]:
+        """The arguments, and fields of arguments, that this server's WSDL does not have in any spelling."""
+        missing = []
+        for name, value in arguments.items():
+            known = self.names.get(name.lower())
+            if known is None:
+                missing.append(name)
+            elif isinstance(value, Mapping):
+                missing += [f"{name}.{inner}" for inner in value if inner.lower() not in known[1]]
+        return missing
+
+    def build(self, arguments: Mapping[str, Any]) -> bytes:
+        """The envelope. Raises Unbuildable where names or mandatory fields do not fit the WSDL."""
+        if missing := self.lacks(arguments):
+            raise Unbuildable(f"{self.service}.{self.name} has no {', '.join(missing)} in this WSDL")
+        try:
+            content = self._bound.create(**self._spelled(arguments)).content
+        except (ZeepError, TypeError, ValueError) as error:
+            where = getattr(error, "path", None)
+            said = f" at {'.'.join(map(str, where))}" if where else ""
+            raise Unbuildable(f"{self.service}.{self.name}: {type(error).__name__}{said}") from None
+        return bytes(etree.tostring(content, xml_declaration=True, encoding="UTF-8"))
+
+    def _spelled(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        found = {}
+        for name, value in arguments.items():
+            spelled, inner = self.names[name.lower()]
+            if isinstance(value, Mapping):
+                value = {inner[each.lower()]: content for each, content in value.items()}
+            found[spelled] = value
+        return found
+
+    def read(self, body: bytes) -> Result | Fault:
+        """A whole answer's body. Raises Garbage for everything that is not this operation's reply."""
+        envelope = parse(body)
+        content = _content(envelope)
+        if content.tag == f"{{{ENVELOPE}}}Fault":
+            return self._fault(content)
+        expected = self._bound.output.body
+        if content.tag != expected.qname.text:
+            raise Garbage("the answer is to another operation")
+        _check(content, expected.type)
+        try:
+            value = self._bound.process_reply(envelope)
+        except (ZeepError, TypeError, ValueError, KeyError, AttributeError) as error:
+            raise Garbage(f"the answer does not fit the WSDL ({type(error).__name__})") from None
+        return Result(_plain(value))
+
+    def _fault(self, fault: etree._Element) -> Fault:
+        namespace = etree.QName(self._bound.output.body.qname.text).namespace
+        detail = fault.find("detail")
+        declared = None if detail is None else detail.find(f"{{{namespace}}}WSException")
+        said = None if declared is None else declared.findtext("faultMessage")
+        return Fault(declared is not None, (said or fault.findtext("faultstring") or "").strip())
+
+
+def parse(body: bytes) -> etree._Element:
+    """The root of an XML text from outside. Raises Garbage; entities are never resolved, nothing is fetched."""
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True
+    )
+    try:
+        root = etree.fromstring(body, parser)
+    except (etree.XMLSyntaxError, ValueError):
+        raise Garbage("the answer is no XML") from None
+    if root.getroottree().docinfo.internalDTD is not None:
+        raise Garbage("the answer declares a document type")
+    return root
+
+
+def _content(envelope: etree._Element) -> etree._Element:
+    body = envelope.find(f"{{{ENVELOPE}}}Body") if envelope.tag == f"{{{ENVELOPE}}}Envelope" else None
+    if body is None:
+        raise Garbage("the answer is no SOAP 1.1 envelope")
+    inside = [child for child in body if isinstance(child.tag, str)]
+    if len(inside) != 1:
+        raise Garbage("the SOAP body does not hold exactly one element")
+    return inside[0]
+
+
+def _children(element: Any) -> list[tuple[str, Any]]:
+    """(name, zeep element) of what a zeep element's type holds; nothing for simple types."""
+    return list(getattr(element.type, "elements", ()))
+
+
+def _check(node: etree._Element, kind: Any) -> None:
+    """Raise Garbage where a value is not one of its type, or a single element comes twice.
+
+    What a newer server adds is taken out, and the rest put into the schema's order: zeep would stumble.
+    """
+    places = {name: (place, element) for place, (name, element) in enumerate(getattr(kind, "elements", ()))}
+    order = []
+    for child in list(node):
+        name = etree.QName(child).localname if isinstance(child.tag, str) else ""
+        if name not in places:
+            node.remove(child)
+            continue
+        place, element = places[name]
+        if place in order and not element.accepts_multiple:
+            raise Garbage(f"the answer holds {name} twice")
+        order.append(place)
+        if hasattr(element.type, "elements"):
+            _check(child, element.type)
+        else:
+            _check_text(name, child, element.type)
+    if order != sorted(order):
+        node[:] = [child for _, child in sorted(zip(order, node, strict=True), key=lambda pair: pair[0])]
+
+
+def _check_text(name: str, node: etree._Element, kind: Any) -> None:
+    pattern = _LEXICAL.get(kind.qname.localname) if kind.qname.namespace == XSD else None
+    if len(node):
+        raise Garbage(f"{name} in the answer holds elements")
+    if pattern is not None and node.text is not None and not pattern.fullmatch(node.text):
+        raise Garbage(f"{name} in the answer is no {kind.qname.localname}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, CompoundValue):
+        return {name: _plain(inner) for name, inner in value.__values__.items() if name != "_raw_elements"}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return value
