@@ -158,7 +158,7 @@ class Transport:
             CALL.reset(token)
 
     async def _body(self, call: Call, response: httpx.Response) -> bytes:
-        check_head(call, response, self._max_answer)
+        check_head(response, self._max_answer)
         parts, size = [], 0
         stream = cast(AsyncGenerator[bytes, None], aiter(cast(httpx.AsyncByteStream, response.stream)))
         async with contextlib.aclosing(stream):
@@ -181,10 +181,8 @@ class Transport:
         return pool
 
 
-def check_head(call: Call, response: httpx.Response, most: int) -> None:
+def check_head(response: httpx.Response, most: int) -> None:
     """Refuse, by raising Unusable, what need not or must not be read."""
-    if call.phase < Phase.WRITING:
-        raise NotWritten("stale")  # an answer that came before the request
     if response.status_code < 200:
         raise Unusable("garbage")  # a switch of protocols that nobody asked for
     if response.headers.get("content-encoding", "identity").lower() != "identity":

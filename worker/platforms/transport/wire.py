@@ -147,6 +147,8 @@ class WatchedResponse(aiohttp.ClientResponse):
         call = CALL.get()
         call.response = self
         await super().start(connection)
+        if call.phase < Phase.WRITING:
+            raise Stale  # an answer to somebody else: on Python 3.11 it can come before the writer's turn
         call.reach(Phase.READING)
         self.content.on_eof(
             call.whole
@@ -177,7 +179,7 @@ def open_pool(context: ssl.SSLContext, *, keepalive: float, fresh: bool, trust_e
 
 
 def check_aiohttp() -> None:
-    """Raise RuntimeError where aiohttp's silent second sending of idempotent methods cannot be switched off."""
+    """Raise RuntimeError where the silent second sending of idempotent methods cannot be switched off."""
     if "_retry_connection" not in aiohttp.ClientSession.ATTRS:
         raise RuntimeError(
             f"aiohttp {aiohttp.__version__} has no ClientSession._retry_connection, and repeats requests by"
