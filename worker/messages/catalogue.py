@@ -1,0 +1,237 @@
+"""Which commands there are, for which platforms, and whether a message is one of them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+
+from worker.messages import commands as of
+from worker.messages.envelope import Envelope
+from worker.messages.errors import Code, Problem
+from worker.messages.parsing import shown
+
+Model = type[BaseModel]
+CommandModel = type[of.Command]
+AnyModel = TypeVar("AnyModel", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSpec:
+    """One command. `effect` is the main step's, in the words of domain.effect."""
+
+    type: str
+    summary: str
+    effect: str
+    kinds: Mapping[str, CommandModel] = field(default_factory=dict)  # platform kind -> model of the data
+    at_intake: Model | None = None  # answered at intake: the model, for there is no platform
+    secret_output: bool = False  # its output goes only to reply_to
+
+    def models(self) -> dict[str, Model]:
+        """Every model of this command by platform kind; the kind of one answered at intake is ""."""
+        return {"": self.at_intake} if self.at_intake else dict(self.kinds)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A command whose data is as its model wants it.
+
+    `partition_key` names the object whose commands run in order. `unsupported` is set for a command that this
+    kind of platform does not offer: it is admitted, then rejected before anything is sent.
+    """
+
+    envelope: Envelope
+    spec: CommandSpec
+    platform: str | None  # None: answered at intake
+    kind: str | None
+    model: BaseModel | None = field(repr=False)
+    partition_key: str | None
+    unsupported: Problem | None = None
+
+
+COMMANDS: dict[str, CommandSpec] = {
+    spec.type: spec
+    for spec in (
+        CommandSpec(
+            "subscriber.create.v1", "make a subscriber", "create", {"sippulse": of.SubscriberCreateSippulse}
+        ),
+        CommandSpec("subscriber.get.v1", "read a subscriber", "read", {"sippulse": of.SubscriberGetSippulse}),
+        CommandSpec(
+            "subscriber.remove.v1", "remove a subscriber", "delete", {"sippulse": of.SubscriberRemoveSippulse}
+        ),
+        CommandSpec(
+            "subscriber.block.v1", "block a subscriber", "set", {"sippulse": of.SubscriberBlockSippulse}
+        ),
+        CommandSpec(
+            "subscriber.activate.v1",
+            "activate a blocked subscriber",
+            "set",
+            {"sippulse": of.SubscriberActivateSippulse},
+        ),
+        CommandSpec("calls.block.v1", "block kinds of calls", "set", {"sippulse": of.CallsBlockSippulse}),
+        CommandSpec(
+            "calls.unblock.v1",
+            "let kinds of calls through again",
+            "set",
+            {"sippulse": of.CallsUnblockSippulse},
+        ),
+        CommandSpec("credit.add.v1", "add credit", "increment", {"sippulse": of.CreditAddSippulse}),
+        CommandSpec("credit.get.v1", "read the balance", "read", {"sippulse": of.CreditGetSippulse}),
+        CommandSpec("command.cancel.v1", "cancel a command that waits", "read", at_intake=of.CommandCancel),
+        CommandSpec("command.get.v1", "ask what became of a command", "read", at_intake=of.CommandGet),
+    )
+}
+
+
+def find(command_type: str) -> CommandSpec | None:
+    """The command of this type, e.g. subscriber.create.v1; None if there is none."""
+    return COMMANDS.get(command_type)
+
+
+def check(envelope: Envelope, kinds: Mapping[str, str]) -> Checked | Problem:
+    """Whether the message is a command for one of the platforms. `kinds`: platform name -> kind."""
+    spec = COMMANDS.get(envelope.type)
+    if spec is None:
+        return _unknown_command(envelope.type)
+    if spec.secret_output and not envelope.reply_to:
+        why = "its answer holds a secret and goes only to reply_to: set the AMQP property reply_to"
+        return Problem(Code.INVALID_MESSAGE, why, "reply_to")
+    if spec.at_intake:
+        model = validated(spec.at_intake, envelope.data)
+        return model if isinstance(model, Problem) else Checked(envelope, spec, None, None, model, None)
+    platform = envelope.data.get("platform")
+    if not isinstance(platform, str) or platform not in kinds:
+        return _no_platform(platform, kinds)
+    return _for_platform(envelope, spec, platform, kinds[platform])
+
+
+def _for_platform(envelope: Envelope, spec: CommandSpec, platform: str, kind: str) -> Checked | Problem:
+    wanted = spec.kinds.get(kind)
+    if wanted is None:
+        why = f"{spec.type} is not offered by platforms of kind {kind}: it is by {_listed(spec.kinds)}"
+        problem = Problem(Code.UNSUPPORTED, why)
+        # No model says which object it is about, and nothing will be sent: it has a line of its own.
+        own_line = f"{platform}:command:{envelope.id}"
+        return Checked(envelope, spec, platform, kind, None, own_line, problem)
+    model = validated(wanted, envelope.data)
+    if isinstance(model, Problem):
+        return model
+    return Checked(envelope, spec, platform, kind, model, f"{platform}:{model.object_name()}")
+
+
+def validated(model: type[AnyModel], data: Mapping[str, Any]) -> AnyModel | Problem:
+    """The data as its model reads it, or the first thing wrong with it. Quotes nothing of the data."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False, include_context=True)[0]
+        return _problem(model, first)
+
+
+@cache
+def secret_fields(command_type: str, kind: str) -> frozenset[str]:
+    """Dotted paths, below `data`, of the fields that hold secrets: password, platform_fields.password, ..."""
+    spec = COMMANDS.get(command_type)
+    model = spec.models().get(kind) if spec else None
+    return frozenset(_secrets(model, "")) if model else frozenset()
+
+
+def _secrets(model: Model, path: str) -> Iterator[str]:
+    for name, info in model.model_fields.items():
+        for kind in (info.annotation, *get_args(info.annotation)):
+            if kind is SecretStr or SecretStr in get_args(kind):
+                yield path + name
+            elif isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from _secrets(kind, f"{path}{name}.")
+
+
+def _unknown_command(command_type: str) -> Problem:
+    near = difflib.get_close_matches(command_type, COMMANDS, 3, 0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"we know {_listed(COMMANDS)}"
+    return Problem(Code.UNKNOWN_COMMAND, f"unknown command {shown(command_type)!r}: {hint}", "type")
+
+
+def _no_platform(platform: Any, kinds: Mapping[str, str]) -> Problem:
+    known = f"we know {_listed(kinds)}" if kinds else "none is configured"
+    if platform is None:
+        return Problem(Code.MISSING_FIELD, f"data.platform is missing: {known}", "data.platform")
+    if not isinstance(platform, str):
+        why = f"data.platform: it has to be a platform's name in quotes: {known}"
+        return Problem(Code.INVALID_FIELD, why, "data.platform")
+    return Problem(Code.UNKNOWN_PLATFORM, f"unknown platform {shown(platform)!r}: {known}", "data.platform")
+
+
+def _listed(names: Mapping[str, Any]) -> str:
+    return ", ".join(sorted(names)) or "none"
+
+
+def _problem(model: Model, error: ErrorDetails) -> Problem:
+    """A mistake that pydantic found, as a code, the field's path and a sentence of what is right."""
+    path = _path(error["loc"])
+    owner, meaning = _around(model, error["loc"])
+    if error["type"] == "missing":
+        return Problem(Code.MISSING_FIELD, f"{path} is missing: {meaning}", path)
+    if error["type"] == "extra_forbidden":
+        return Problem(Code.INVALID_FIELD, _unknown_field(path, str(error["loc"][-1]), owner), path)
+    if error["type"] == "lacking":
+        first = f"data.{next(iter(owner.model_fields))}"
+        return Problem(Code.MISSING_FIELD, f"{first} is missing: {error['msg']}", first)
+    return Problem(Code.INVALID_FIELD, f"{path}: {_right(error)} ({meaning})", path)
+
+
+def _unknown_field(path: str, name: str, owner: Model) -> str:
+    known = sorted(owner.model_fields)
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"{path} is an unknown field: {hint}we know {', '.join(known)}"
+
+
+def _path(where: tuple[int | str, ...]) -> str:
+    path = "data"
+    for part in where:
+        path += f"[{part}]" if isinstance(part, int) else f".{shown(part)}"
+    return path
+
+
+def _around(model: Model, where: tuple[int | str, ...]) -> tuple[Model, str]:
+    """The model that the place belongs to, and what the field there means."""
+    meaning = ""
+    for part in where:
+        info = model.model_fields.get(str(part))
+        if info is None:
+            break
+        meaning = info.description or "as the platform's schema says"
+        inner = (info.annotation, *get_args(info.annotation))
+        model = next((one for one in inner if isinstance(one, type) and issubclass(one, BaseModel)), model)
+    return model, meaning
+
+
+def _right(error: ErrorDetails) -> str:
+    """What would be right. pydantic's own sentence is kept where it says so without quoting the value."""
+    context = error.get("ctx", {})
+    match error["type"]:
+        case "string_type":
+            return "it has to be a text in quotes"
+        case "bool_type":
+            return "it has to be true or false"
+        case "string_too_short":
+            return "it is empty: leave it out or give it a value"
+        case "string_too_long":
+            return f"it is longer than {context['max_length']} characters"
+        case "string_pattern_mismatch":
+            return "it holds characters that are not allowed there, or is of another form"
+        case "literal_error":
+            return f"it has to be {context['expected']}"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return "it has to be a JSON object"
+        case "list_type":
+            return "it has to be a list"
+        case "too_short":
+            return "it is empty: leave it out or name at least one"
+        case _:
+            return error["msg"]
