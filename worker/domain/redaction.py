@@ -7,13 +7,11 @@ whose name says that a secret stands in them.
 from __future__ import annotations
 
 import base64
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
-from urllib.parse import quote, quote_plus
-from xml.sax.saxutils import escape
 
 MASK = "***"
 
@@ -75,40 +73,6 @@ def without_secrets(data: Any) -> Any:
     return data
 
 
-def forms(secret: str) -> set[str]:
-    """The secret as it may stand in a text: plain, in XML, URL, JSON and base64 dress."""
-    xml = escape(secret)
-    quoted = {
-        quote(secret, safe=""),
-        quote(secret),
-        quote_plus(secret),
-        # Browsers and some servers leave these signs alone.
-        quote(secret, safe="!$&'()*+,;=:@/?"),
-    }
-    found = {
-        secret,
-        xml,
-        escape(secret, {'"': "&quot;", "'": "&apos;"}),
-        escape(secret, {'"': "&quot;"}),
-        escape(secret, {'"': "&#34;", "'": "&#39;"}),
-        escape(secret, {"'": "&#39;", '"': "&quot;"}),
-        escape(xml),
-        "".join(f"&#{ord(sign)};" for sign in secret),
-        "".join(f"&#x{ord(sign):x};" for sign in secret),
-        secret.encode("ascii", "xmlcharrefreplace").decode(),
-        xml.encode("ascii", "xmlcharrefreplace").decode(),
-        json.dumps(secret)[1:-1],
-        json.dumps(secret, ensure_ascii=False)[1:-1],
-        json.dumps(secret)[1:-1].replace("/", "\\/"),
-        repr(secret)[1:-1],
-        *quoted,
-        *(re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), text) for text in quoted),
-        *(quote(text, safe="") for text in quoted),
-        *base64_forms(secret),
-    }
-    return {text for text in found if text}
-
-
 def base64_forms(secret: str) -> set[str]:
     """What is left of the secret inside any base64 text that holds it, whatever stands around it.
 
@@ -146,15 +110,12 @@ def _named() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
 
 
 _ELEMENT, _ESCAPED, _MEMBER = _named()
-# One cheap look decides whether the three patterns above can find anything at all.
-_HINT = re.compile("pass|senha|secret|token|api[_-]?key|authorization|pin", re.IGNORECASE)
 
 
 def mask_fields(text: str) -> str:
     """*** for the content of XML elements and JSON members whose name says that it is secret."""
-    if not _HINT.search(text):
-        return text
-    text = _ELEMENT.sub(rf"\1{MASK}", text)
+    if "<" in text:
+        text = _ELEMENT.sub(rf"\1{MASK}", text)
     if "&lt;" in text:
         text = _ESCAPED.sub(rf"\1{MASK}", text)
     return _MEMBER.sub(rf'\1"{MASK}"', text) if '"' in text else text
@@ -163,19 +124,18 @@ def mask_fields(text: str) -> str:
 class Masker:
     """Masks a given set of secrets, and fields by their names. Its repr shows nothing."""
 
-    __slots__ = ("_pattern", "longest")
+    __slots__ = ("_secrets", "longest")
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        values = {text for secret in secrets if secret for text in _shapes(secret)}
-        # The longest first, or a form that begins another would leave the other's tail behind.
-        ordered = sorted(values, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(_literal, ordered))) if ordered else None
-        self.longest = len(ordered[0]) if ordered else 0  # characters; how far a secret can reach
+        plain = {text for secret in secrets for text in (secret, secret.strip()) if text.strip()}
+        coded = {form for secret in plain for form in base64_forms(secret)}
+        self._secrets = tuple(plain | coded)
+        # How far a secret can reach, in characters; the widest dress is one such as &amp;#x0027; for each.
+        self.longest = 16 * max(map(len, plain), default=0)
 
     def __call__(self, text: str) -> str:
-        if self._pattern is not None:
-            text = self._pattern.sub(MASK, text)
-        return mask_fields(text)
+        spans = sorted(span for layer in layers(text) for span in layer.spans(self._secrets))
+        return mask_fields(_without(text, spans) if spans else text)
 
     def cut(self, raw: bytes, limit: int) -> str:
         """Masked, then cut to `limit` bytes of UTF-8: the other way round half a secret could stay.
@@ -197,11 +157,107 @@ def shortened(text: str, limit: int) -> str:
     return raw[: max(0, limit - 3)].decode("utf-8", "ignore") + "…"
 
 
-def _shapes(secret: str) -> set[str]:
-    return forms(secret) | forms(secret.strip()) if secret.strip() else set()
+def _without(text: str, spans: Iterable[tuple[int, int]]) -> str:
+    """The text with *** for the sorted spans, one for those that touch or overlap."""
+    parts, end = [], -1
+    for start, stop in spans:
+        if start > end:
+            parts += [text[max(end, 0) : start], MASK]
+        end = max(end, stop)
+    return "".join([*parts, text[max(end, 0) :]])
 
 
-def _literal(text: str) -> str:
-    if len(text) >= SHORT:
-        return re.escape(text)
-    return rf"(?<!\w){re.escape(text)}(?!\w)"
+# Undressing -------------------------------------------------------------------------------------------
+
+_XML = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|amp|lt|gt|quot|apos);")
+_URL = re.compile(r"(?:%[0-9a-fA-F]{2})+")
+_FORM = re.compile(r"(?:%[0-9a-fA-F]{2})+|\+")
+_ESCAPES = re.compile(r"(?:\\u[0-9a-fA-F]{4})+|(?:\\x[0-9a-fA-F]{2})+|\\[\"'\\/nrt]")
+_ENTITIES = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
+_LETTERS = {"n": "\n", "r": "\r", "t": "\t"}
+DRESSES = (("&", _XML), ("%", _URL), ("%+", _FORM), ("\\", _ESCAPES))
+MOST_LAYERS = 24  # a dress over a dress over a dress; nobody wears more by accident
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A text with some of its dress taken off. `at`: where each character began in the original, and its
+    end; None: it is the original."""
+
+    text: str
+    at: Sequence[int] | None = None
+
+    def spans(self, secrets: Iterable[str]) -> Iterator[tuple[int, int]]:
+        """Where the secrets stand, as places in the original."""
+        for secret in secrets:
+            start = self.text.find(secret)
+            while start >= 0:
+                stop = start + len(secret)
+                if len(secret) >= SHORT or self._alone(start, stop):
+                    yield (start, stop) if self.at is None else (self.at[start], self.at[stop])
+                start = self.text.find(secret, start + 1)
+
+    def _alone(self, start: int, stop: int) -> bool:
+        around = self.text[max(0, start - 1) : start] + self.text[stop : stop + 1]
+        return not any(sign.isalnum() or sign == "_" for sign in around)
+
+    def undressed(self, dress: re.Pattern[str]) -> Layer | None:
+        """One layer of this dress taken off, everywhere; None where there was none."""
+        parts: list[str] = []
+        at: list[int] = []
+        end = 0
+        for found in dress.finditer(self.text):
+            bare = _bare(found[0])
+            parts += [self.text[end : found.start()], bare]
+            at += self._places(end, found.start())
+            at += self._shared(found.start(), found.end(), len(bare))
+            end = found.end()
+        if not parts:
+            return None
+        at += [*self._places(end, len(self.text)), self._place(len(self.text))]
+        return Layer("".join([*parts, self.text[end:]]), at)
+
+    def _place(self, index: int) -> int:
+        return index if self.at is None else self.at[index]
+
+    def _places(self, start: int, stop: int) -> Sequence[int]:
+        return range(start, stop) if self.at is None else self.at[start:stop]
+
+    def _shared(self, start: int, stop: int, size: int) -> list[int]:
+        """Places of `size` characters made of one run: each at its part of it."""
+        return [self._place(start + (stop - start) * index // size) for index in range(size)]
+
+
+def _bare(run: str) -> str:
+    match run[0]:
+        case "&":
+            name = run[1:-1]
+            if not name.startswith("#"):
+                return _ENTITIES[name]
+            code = int(name[2:], 16) if name[1] in "xX" else int(name[1:])
+            return chr(code) if code < 0x110000 else "\ufffd"
+        case "+":
+            return " "
+        case "%":
+            return bytes.fromhex(run.replace("%", "")).decode("utf-8", "replace")
+        case _ if run[1] == "u":
+            return bytes.fromhex(run.replace("\\u", "")).decode("utf-16-be", "replace")
+        case _ if run[1] == "x":
+            return bytes.fromhex(run.replace("\\x", "")).decode("latin-1")
+        case _:
+            return _LETTERS.get(run[1], run[1])
+
+
+def layers(text: str) -> Iterator[Layer]:
+    """The text, and the text with its XML, URL, form and JSON dress taken off in every order."""
+    seen, waiting = {text}, [Layer(text)]
+    while waiting:
+        layer = waiting.pop(0)
+        yield layer
+        for signs, dress in DRESSES:
+            if not any(sign in layer.text for sign in signs):
+                continue  # nearly always
+            bare = layer.undressed(dress)
+            if bare is not None and bare.text not in seen and len(seen) < MOST_LAYERS:
+                seen.add(bare.text)
+                waiting.append(bare)

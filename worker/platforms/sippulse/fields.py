@@ -187,7 +187,7 @@ def money(value: float | Decimal) -> Decimal:
     number = Decimal(repr(value)) if isinstance(value, float) else value
     if not number.is_finite():
         raise ValueError("it is no finite number")
-    return number.quantize(Decimal("0.000001"))
+    return Decimal(shown(number.quantize(Decimal("0.000001"))))
 
 
 def shown(amount: Decimal) -> str:
