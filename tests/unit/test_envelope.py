@@ -206,8 +206,8 @@ WRONG: list[tuple[str, Any, str, str | None, bool]] = [
         "datacontenttype",
         True,
     ),
-    ("NaN", MESSAGE | {"data": {"amount": float("nan")}}, "NaN is not a number", "data.amount", True),
-    ("infinite", MESSAGE | {"data": {"a": [float("-inf")]}}, "-Infinity is not a number", "data.a[0]", True),
+    ("NaN", MESSAGE | {"data": {"amount": float("nan")}}, "NaN is not a number", "amount", True),
+    ("infinite", MESSAGE | {"data": {"a": [float("-inf")]}}, "-Infinity is not a number", "a[0]", True),
     (
         "1e999",
         json.dumps(MESSAGE | {"x": 1}).replace('"x": 1', '"x": 1e999').encode(),
@@ -215,20 +215,20 @@ WRONG: list[tuple[str, Any, str, str | None, bool]] = [
         "x",
         True,
     ),
-    ("huge number", MESSAGE | {"data": {"a": 10**18}}, "at most 18 digits", "data.a", True),
+    ("huge number", MESSAGE | {"data": {"a": 10**18}}, "at most 18 digits", "a", True),
     (
         "twice",
         json.dumps(MESSAGE)[:-2].encode() + b', "platform": "x"}}',
         "stands twice",
-        "data.platform",
+        "platform",
         True,
     ),
-    ("NUL", MESSAGE | {"data": {"s": {"u": "a\0"}}}, "holds the character \\u0000", "data.s.u", True),
-    ("NUL in a name", MESSAGE | {"data": {"a\0": 1}}, "name holds the character", "data.a\\u0000", True),
-    ("half character", MESSAGE | {"data": {"note": ["\ud800"]}}, "half of a character", "data.note[0]", True),
+    ("NUL", MESSAGE | {"data": {"s": {"u": "a\0"}}}, "holds the character \\u0000", "s.u", True),
+    ("NUL in a name", MESSAGE | {"data": {"a\0": 1}}, "name holds the character", "a\\u0000", True),
+    ("half character", MESSAGE | {"data": {"note": ["\ud800"]}}, "half of a character", "note[0]", True),
     ("half in an attribute", MESSAGE | {"subject": "\udc00"}, "half of a character", "subject", True),
-    ("33 levels", nested(31), "data.note cannot be read: it is nested deeper than 32", "data.note", True),
-    ("5,000 levels", nested(5000), "nested deeper than 32 levels", "data.note", True),
+    ("33 levels", nested(31), "note cannot be read: it is nested deeper than 32", "note", True),
+    ("5,000 levels", nested(5000), "nested deeper than 32 levels", "note", True),
     ("5,000 brackets", b"[" * 5000, "nested deeper than 32 levels", None, False),
     ("5,000 objects", b'{"a":' * 5000 + b"1" + b"}" * 5000, "nested deeper than 32 levels", "a.a", False),
 ]
@@ -298,7 +298,7 @@ def test_in_binary_mode_the_body_has_to_be_an_object_of_json():
         assert sentence in unreadable.problem.message
         assert unreadable.known["id"] == "a-1"
     flawed = Delivery(b'{"a":NaN}', "q", dict(binary(MESSAGE).headers), "application/json")
-    assert bad(flawed).problem.field == "data.a"
+    assert bad(flawed).problem.field == "a"
 
 
 def test_headers_that_contradict_each_other_are_refused():

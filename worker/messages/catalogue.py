@@ -159,11 +159,11 @@ def _unknown_command(command_type: str) -> Problem:
 def _no_platform(platform: Any, kinds: Mapping[str, str]) -> Problem:
     known = f"we know {_listed(kinds)}" if kinds else "none is configured"
     if platform is None:
-        return Problem(Code.MISSING_FIELD, f"data.platform is missing: {known}", "data.platform")
+        return Problem(Code.MISSING_FIELD, f"platform is missing: {known}", "platform")
     if not isinstance(platform, str):
-        why = f"data.platform: it has to be a platform's name in quotes: {known}"
-        return Problem(Code.INVALID_FIELD, why, "data.platform")
-    return Problem(Code.UNKNOWN_PLATFORM, f"unknown platform {shown(platform)!r}: {known}", "data.platform")
+        why = f"platform: it has to be a platform's name in quotes: {known}"
+        return Problem(Code.INVALID_FIELD, why, "platform")
+    return Problem(Code.UNKNOWN_PLATFORM, f"unknown platform {shown(platform)!r}: {known}", "platform")
 
 
 def _listed(names: Mapping[str, Any]) -> str:
@@ -179,7 +179,7 @@ def _problem(model: Model, error: ErrorDetails) -> Problem:
     if error["type"] == "extra_forbidden":
         return Problem(Code.INVALID_FIELD, _unknown_field(path, str(error["loc"][-1]), owner), path)
     if error["type"] == "lacking":
-        first = f"data.{next(iter(owner.model_fields))}"
+        first = next(iter(owner.model_fields))
         return Problem(Code.MISSING_FIELD, f"{first} is missing: {error['msg']}", first)
     return Problem(Code.INVALID_FIELD, f"{path}: {_right(error)} ({meaning})", path)
 
@@ -192,10 +192,9 @@ def _unknown_field(path: str, name: str, owner: Model) -> str:
 
 
 def _path(where: tuple[int | str, ...]) -> str:
-    path = "data"
-    for part in where:
-        path += f"[{part}]" if isinstance(part, int) else f".{shown(part)}"
-    return path
+    """Where in the data, as `error.field` says it: subscriber.username, kinds[0]."""
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{shown(part)}" for part in where)
+    return path.removeprefix(".") or "data"
 
 
 def _around(model: Model, where: tuple[int | str, ...]) -> tuple[Model, str]:

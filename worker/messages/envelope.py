@@ -184,8 +184,7 @@ def _binary(body: bytes, media: str, headers: dict[str, Any], problem: Problem |
     if parsed.value is None:
         why = parsed.flaw or "it is null: the data has to be a JSON object"
         return Opened(headers, None, problem or _bad(f"the data cannot be read: {why}", "data"))
-    path = "data" if parsed.path is None else f"data.{parsed.path}"
-    return Opened(headers, parsed.value, problem or _flawed(Parsed(None, parsed.flaw, path)))
+    return Opened(headers, parsed.value, problem or _flawed(Parsed(None, parsed.flaw, parsed.path or "data")))
 
 
 def _neither(body: bytes, media: str) -> Opened:
@@ -234,8 +233,9 @@ def _from_milliseconds(value: int) -> Any:
 def _flawed(parsed: Parsed) -> Problem | None:
     if parsed.flaw is None:
         return None
-    where = parsed.path or "the message"
-    return _bad(f"{where} cannot be read: {parsed.flaw}", parsed.path)
+    # A field of the data is named by its path in the data, as everywhere in `error.field`.
+    path = parsed.path.removeprefix("data.") if parsed.path else None
+    return _bad(f"{path or 'the message'} cannot be read: {parsed.flaw}", path)
 
 
 def _bad(message: str, name: str | None = None) -> Problem:
