@@ -32,9 +32,10 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Ill:
-    """The platform's table knows the text, and it says that the platform itself is not well."""
+    """Not this command is at fault but the platform, or our login there: everything of it waits."""
 
     text: str
+    credentials: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from worker.journal.core import Core, opened, problem_text, sealed, view_of, wri
 from worker.journal.driver import Row, Tx
 from worker.journal.endings import Ending, advance, finish, lock_lanes, new_id, put_out, shown
 from worker.journal.port import Claim, EvidenceRow, Settlement, Window
+from worker.journal.vault import KeyMissing
 from worker.messages.events import AuditDraft, render, result
 
 
@@ -72,7 +73,7 @@ def _claim(tx: Tx, core: Core, row: Row, lane: Row, evidence: tuple[EvidenceRow,
         now=tx.now,
         state=State(row["state"]),
         view=view_of(row),
-        data=core.vault.open(row["data_sealed"]),
+        data=_data(core, row),
         attempts=row["attempts"],
         lapsed=row["lapsed"],
         steps=tuple(opened(core.vault, row["steps_sealed"]) or ()),
@@ -87,6 +88,15 @@ def _claim(tx: Tx, core: Core, row: Row, lane: Row, evidence: tuple[EvidenceRow,
     )
 
 
+def _data(core: Core, row: Row) -> dict[str, Any] | None:
+    """None when its key is missing: then it is parked, and does not stop the others of the claim."""
+    try:
+        data: dict[str, Any] = core.vault.open(row["data_sealed"])
+    except KeyMissing:
+        return None
+    return data
+
+
 async def mark_sent(tx: Tx, core: Core, claims: Sequence[tuple[Claim, EvidenceRow | None]]) -> list[bool]:
     """The last commit before a call that must leave a trace. False: the claim has ended, do not call."""
     rows = await tx.rows(
@@ -99,7 +109,11 @@ async def mark_sent(tx: Tx, core: Core, claims: Sequence[tuple[Claim, EvidenceRo
         for claim, _ in claims
         if _still_ours(claim, row) and row["lease_until"] > tx.now
     }
-    await tx.run("UPDATE commands SET sent_at = $2::float8 WHERE id = ANY($1)", sorted(ours), tx.now)
+    # The lease begins anew: reading the evidence has used part of it.
+    await tx.many(
+        "UPDATE commands SET sent_at = $2::float8, lease_until = $3::float8 WHERE id = $1",
+        [(c.id, tx.now, tx.now + c.lease_until - c.now) for c, _ in claims if c.id in ours],
+    )
     await _write_evidence(tx, core, [(c.id, row) for c, row in claims if row is not None and c.id in ours])
     return [claim.id in ours for claim, _ in claims]
 

@@ -105,7 +105,7 @@ class Claim:
     now: float
     state: State  # running, or in_doubt (then only readings may go out)
     view: View
-    data: Mapping[str, Any] = field(repr=False)
+    data: Mapping[str, Any] | None = field(repr=False)  # None: its key is missing
     attempts: int = 0
     lapsed: int = 0  # leases that lapsed in a row
     steps: tuple[Mapping[str, Any], ...] = ()  # finished ones: {name, status, output}

@@ -1,0 +1,210 @@
+"""What follows an answer. Pure: time is an argument, nothing sleeps, nothing logs (rules 2, 3, 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from tenacity import RetryCallState, wait_exponential, wait_random
+from tenacity.wait import wait_base
+
+from worker.domain.effect import Effect
+from worker.domain.evidence import NoEffect, Reading, TookEffect, Undecided, Verdict
+from worker.domain.outcome import Busy, Done, Ill, NotSent, Outcome, Refused, Unclear
+from worker.messages.errors import Code, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The step is done."""
+
+    output: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Nothing happened; due again in `after` seconds. `counted`: this attempt was spent."""
+
+    after: float
+    why: str
+    counted: bool = True
+    failing: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Not this command is at fault but the login or the platform: everything of it waits (rule 2.4)."""
+
+    code: Code
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Read again in `after` seconds. `opens`: a call may yet take effect, so a window begins now."""
+
+    after: float
+    why: str
+    opens: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    problem: Problem
+    unknown: bool = False  # what the call did is not known
+
+
+Decision = Finish | Reject | Again | Hold | Doubt | Park
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long and how often, in seconds."""
+
+    first: float = 2.0
+    most: float = 900.0
+    retry_for: float = 86400.0
+
+    def wait(self, tries: int) -> float:
+        """Exponential with jitter: before the next try, after `tries` of them."""
+        waits: wait_base = wait_exponential(multiplier=self.first, max=self.most) + wait_random(
+            0, self.first / 2
+        )
+        state = RetryCallState(retry_object=None, fn=None, args=(), kwargs={})  # type: ignore[arg-type]
+        state.attempt_number = max(tries, 1)
+        return float(waits(state))
+
+
+def decide(outcome: Outcome, effect: Effect, tries: int, failing_for: float, patience: Patience) -> Decision:
+    """After a call. A refusal comes here only once it is known to be about this command (rule 2.4)."""
+    match outcome:
+        case Done(output):
+            return Finish(dict(output))
+        case Refused(code, text, platform_code):
+            return Reject(Problem(code, text, platform_code=platform_code, platform_message=text))
+        case Ill(text, credentials):
+            return Hold(Code.CREDENTIALS_REFUSED if credentials else Code.PLATFORM_ILL, text)
+        case Busy(after):
+            return _again(after, "busy", failing_for, patience)
+        case NotSent(why):
+            return _again(patience.wait(tries), why, failing_for, patience)
+        case Unclear(why):
+            if effect is Effect.READ:
+                return _again(patience.wait(tries), why, failing_for, patience)
+            return Doubt(0.0, why, opens=True)
+        case _:
+            assert_never(outcome)
+
+
+def _again(after: float, why: str, failing_for: float, patience: Patience) -> Decision:
+    if failing_for > patience.retry_for:
+        hours = patience.retry_for / 3600
+        return Park(Problem(Code.GAVE_UP, f"tried for {hours:g} h without success, last: {why}"))
+    return Again(after, why)
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """One earlier reading after the lost answer: what it said, and when (by the database's clock)."""
+
+    reading: Reading
+    verdict: Verdict
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class InDoubt:
+    """All that is known while an answer is lost. Seconds."""
+
+    effect: Effect
+    earlier: Sequence[After]
+    window_closed: bool
+    now: float
+    failing_for: float
+    lag: float = 10.0  # increments: a reading counts when two, this far apart, agree
+    strict: bool = False  # increments: zero at both ends is left to a person
+
+
+def reread(doubt: InDoubt, patience: Patience) -> float:
+    """Seconds to the next reading; the window's end comes by itself."""
+    return min(patience.wait(len(doubt.earlier) + 1), 60.0)
+
+
+def clear_up(doubt: InDoubt, now: Reading, verdict: Verdict, patience: Patience) -> Decision:
+    """What a reading settles (rule 3.3 and the table of rules 3)."""
+    if doubt.effect is Effect.INCREMENT:
+        return _clear_up_money(doubt, now, verdict, patience)
+    match verdict:
+        case TookEffect(output):
+            return Finish(dict(output))
+        case NoEffect():
+            if doubt.window_closed:
+                return Again(0.0, "no effect by the end of the window", failing=True)
+        case Undecided(why):
+            if doubt.window_closed:
+                return Park(Problem(Code.EFFECT_UNKNOWN, why), unknown=True)
+        case _:
+            assert_never(verdict)
+    return still_in_doubt(doubt, patience, "it does not show yet")
+
+
+def still_in_doubt(doubt: InDoubt, patience: Patience, why: str) -> Decision:
+    if doubt.failing_for > patience.retry_for:
+        return Park(Problem(Code.EFFECT_UNKNOWN, f"in doubt for too long: {why}"), unknown=True)
+    return Doubt(reread(doubt, patience), why)
+
+
+def _clear_up_money(doubt: InDoubt, now: Reading, verdict: Verdict, patience: Patience) -> Decision:
+    if not _agreed(doubt, now):
+        return still_in_doubt_for(doubt, doubt.lag, patience)
+    if now.last_call is None and not isinstance(verdict, Undecided) and _wandered(doubt):
+        verdict = Undecided("the balance moved meanwhile, and no call records explain it")
+    match verdict:
+        case TookEffect(output):
+            return Finish(dict(output))
+        case NoEffect():
+            return _zero(doubt, patience)
+        case Undecided(why):
+            if doubt.window_closed:
+                return Park(Problem(Code.EFFECT_UNKNOWN, why), unknown=True)
+            return still_in_doubt(doubt, patience, why)
+        case _:
+            assert_never(verdict)
+
+
+def still_in_doubt_for(doubt: InDoubt, after: float, patience: Patience) -> Decision:
+    decision = still_in_doubt(doubt, patience, "a second reading must agree")
+    return Doubt(after, decision.why) if isinstance(decision, Doubt) else decision
+
+
+def _agreed(doubt: InDoubt, now: Reading) -> bool:
+    """An earlier reading, `lag` or more before, shows the same figures."""
+    return any(
+        doubt.now - after.at >= doubt.lag
+        and after.reading.balance == now.balance
+        and sorted(after.reading.calls) == sorted(now.calls)
+        for after in doubt.earlier
+    )
+
+
+def _wandered(doubt: InDoubt) -> bool:
+    return any(isinstance(after.verdict, Undecided) for after in doubt.earlier)
+
+
+def _zero(doubt: InDoubt, patience: Patience) -> Decision:
+    """Zero at both ends of the window: it was not applied (and will not be)."""
+    if any(isinstance(after.verdict, TookEffect) for after in doubt.earlier):
+        text = "an earlier reading showed the amount, and now it is gone: calls may have used it up"
+        return Park(Problem(Code.EFFECT_UNKNOWN, text), unknown=True)
+    if not doubt.window_closed:
+        return still_in_doubt(doubt, patience, "not booked so far")
+    if doubt.strict:
+        text = 'the balance did not move; credit_evidence = "strict" leaves it to a person'
+        return Park(Problem(Code.EFFECT_UNKNOWN, text), unknown=True)
+    return Again(0.0, "not booked by the end of the window")

@@ -1,0 +1,89 @@
+"""What stands between an attempt and a platform that is not well: rate, breaker, control reads."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from worker.domain.outcome import NotSent, Outcome, Unclear
+
+# Lost answers that say nothing about the way to the platform: an operation that faults must not close it.
+FAULTS_OF_AN_OPERATION = frozenset({"server_fault", "garbage", "too_large", "lease_lost"})
+
+
+def transport_failure(outcome: Outcome) -> bool:
+    match outcome:
+        case NotSent(why) | Unclear(why):
+            return why not in FAULTS_OF_AN_OPERATION
+        case _:
+            return False
+
+
+class Breaker:
+    """Counts transport failures in a row; whether the circuit is open stands in the journal, for all."""
+
+    def __init__(self, after: int) -> None:
+        self._after = after
+        self._failures = 0
+
+    def note(self, outcome: Outcome) -> bool:
+        """True: the circuit is to be opened now."""
+        if not transport_failure(outcome):
+            self._failures = 0
+            return False
+        self._failures += 1
+        return self._failures >= self._after
+
+    def reset(self) -> None:
+        self._failures = 0
+
+
+class Rate:
+    """A token bucket: at most `per_second` calls, one second's worth in a burst."""
+
+    def __init__(self, per_second: float) -> None:
+        self._tokens = per_second
+        self._at = time.monotonic()
+        self.per_second = per_second
+
+    async def take(self) -> None:
+        """Take a place in the line of calls; sleeps until it is its turn."""
+        now = time.monotonic()
+        burst = max(self.per_second, 1.0)
+        self._tokens = min(self._tokens + (now - self._at) * self.per_second, burst) - 1
+        self._at = now
+        if self._tokens < 0:
+            await asyncio.sleep(-self._tokens / self.per_second)
+
+
+class ControlRead:
+    """One control read at a time serves all refusals that wait for it (rule 2.4)."""
+
+    def __init__(self, read: Callable[[], Awaitable[Outcome]]) -> None:
+        self._read = read
+        self._running: asyncio.Task[Outcome] | None = None
+        self._next: asyncio.Task[Outcome] | None = None
+
+    async def begun_now(self) -> Outcome:
+        """The outcome of a read that begins after this call: one under way already says too little."""
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._control())
+            return await asyncio.shield(self._running)
+        if self._next is None or self._next.done():
+            self._next = asyncio.create_task(self._after(self._running))
+        return await asyncio.shield(self._next)
+
+    async def _after(self, running: asyncio.Task[Outcome]) -> Outcome:
+        await asyncio.wait([running])
+        self._running, self._next = self._next, None
+        return await self._control()
+
+    async def _control(self) -> Outcome:
+        return await self._read()
+
+
+def share(total: int, processes: int, rank: int) -> int:
+    """Our part of `total` places when `processes` share them; the first ones get what is left over."""
+    part, rest = divmod(total, max(processes, 1))
+    return part + (1 if rank < rest else 0)
