@@ -36,6 +36,7 @@ up: install ## the same as demo, left running until stopped (Ctrl-C)
 	@$(VENV)/bin/worker demo --keep
 
 test: $(DEVELOPMENT) ## all tests, with private services (TESTS="tests/unit -x" narrows them)
+	@$(PY) -m tests.services.machine .run/before-packages.json
 	@$(PACKAGES) rabbitmq-server postgresql nodejs npm
 	@$(PY) -m pytest $(TESTS)
 

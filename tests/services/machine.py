@@ -81,8 +81,13 @@ def left_behind(before: Machine, after: Machine, mark: str, everything: bool) ->
         if inode not in before.listeners and (owners.get(inode) in marked or port in SERVICE_PORTS):
             said.append(f"listener {address}, owned by {owners.get(inode, 'nobody we can see')}")
     new_files = sorted(after.files - before.files)
-    said += [f"file {path}" for path in new_files if everything or _OURS.search(path)]
+    said += [f"file {path}" for path in new_files if everything or _telling(path)]
     return said + installation_left(before, after)
+
+
+def _telling(path: str) -> bool:
+    """Whether it is surely ours; in the temporary folders others may run the same things at the same time."""
+    return bool(_OURS.search(path)) and not path.startswith(tuple(f"{root}/" for root in _SHALLOW))
 
 
 def installation_left(before: Machine, after: Machine) -> list[str]:
