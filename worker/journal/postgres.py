@@ -6,12 +6,12 @@ import asyncio
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import asyncpg
 import structlog
 
-from worker.journal.driver import Row, Tx
+from worker.journal.driver import Row, Tx, Unstorable
 from worker.journal.port import JournalDown
 
 T = TypeVar("T")
@@ -19,21 +19,14 @@ log = structlog.get_logger()
 
 CHANNEL = "provisioning_worker"
 DEADLOCKS = 5  # how often a batch is repeated after a deadlock abort
-AWAY = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.InternalClientError,
-    asyncpg.ReadOnlySQLTransactionError,
-)
+AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+BROKEN_BY_DATA = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, UnicodeError, OverflowError)
+
+
+class _Connection(asyncpg.Connection):
+    def get_reset_query(self) -> str:
+        """Nothing of a session outlives our transactions: no round trip when it goes back to the pool."""
+        return ""
 
 
 class PostgresTx:
@@ -52,7 +45,9 @@ class PostgresTx:
         return int(count) if count.isdigit() else 0
 
     async def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
-        if rows:
+        if len(rows) == 1:
+            await self._connection.execute(sql, *rows[0])
+        elif rows:
             await self._connection.executemany(sql, rows)
 
     async def numbers(self, count: int) -> list[int]:
@@ -80,7 +75,8 @@ class PostgresDriver:
 
     def __init__(self, url: str, *, lease: float = 25.0, connections: int = 8) -> None:
         self._url = url.replace("postgresql+asyncpg://", "postgresql://", 1)
-        self._patience = str(int(max(lease / 3, 1.0) * 1000))
+        # Below a third: another process waits for the lock of a frozen one, then does its own work.
+        self._patience = str(int(max(lease * 0.3, 0.2) * 1000))
         self._connections = connections
         self._pool: asyncpg.Pool | None = None
         self._opening = asyncio.Lock()
@@ -96,6 +92,8 @@ class PostgresDriver:
                     max_size=self._connections,
                     timeout=5,
                     command_timeout=30,
+                    connection_class=_Connection,
+                    init=_durable,
                     server_settings={
                         "application_name": "provisioning-worker",
                         "lock_timeout": self._patience,
@@ -109,11 +107,13 @@ class PostgresDriver:
         for tried in range(DEADLOCKS):
             try:
                 return await self._transact(work)
-            except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError):
+            except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
                 if tried == DEADLOCKS - 1:
-                    raise JournalDown("deadlocks without end in the database") from None
+                    _down(error)
+            except BROKEN_BY_DATA as error:  # its own text may quote the data
+                raise Unstorable(f"the database refuses the data: {type(error).__name__}") from None
             except AWAY as error:
-                raise JournalDown(f"the database does not answer: {type(error).__name__}") from None
+                _down(error)
         raise AssertionError
 
     async def _transact(self, work: Callable[[Tx], Awaitable[T]]) -> T:
@@ -136,13 +136,11 @@ class PostgresDriver:
     async def _listen(self) -> None:
         """A lost listener loses signals only: every loop polls slowly as well."""
         while True:
-            with suppress(*AWAY, asyncpg.PostgresError):
+            with suppress(*AWAY):
                 connection = await asyncpg.connect(self._url, timeout=5)
                 try:
                     await connection.add_listener(CHANNEL, self._hear)
-                    gone = asyncio.Event()
-                    connection.add_termination_listener(lambda _connection: gone.set())
-                    await gone.wait()
+                    await _gone(connection).wait()
                 finally:
                     connection.terminate()
             await asyncio.sleep(1)
@@ -159,5 +157,24 @@ class PostgresDriver:
         if self._pool is not None:
             try:
                 await asyncio.wait_for(self._pool.close(), 5)
-            except (TimeoutError, *AWAY):
+            except AWAY:
                 self._pool.terminate()
+
+
+def _down(error: BaseException) -> NoReturn:
+    """Whatever is not about the data is about the database: nobody's message is to blame for it."""
+    log.warning("journal.down", error=type(error).__name__, sqlstate=getattr(error, "sqlstate", None))
+    raise JournalDown(f"the database does not answer: {type(error).__name__}") from None
+
+
+async def _durable(connection: Any) -> None:
+    """A commit that a power cut can undo must not be acknowledged (P1), whatever the database's default."""
+    await connection.execute(
+        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+    )
+
+
+def _gone(connection: Any) -> asyncio.Event:
+    gone = asyncio.Event()
+    connection.add_termination_listener(lambda _connection, gone=gone: gone.set())
+    return gone
