@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from worker.messages.catalogue import COMMANDS, CommandSpec, Model
@@ -64,6 +65,7 @@ def table(properties: Mapping[str, Schema], required: tuple[str, ...] | None = N
 # Commands --------------------------------------------------------------------------------------------
 
 
+@cache
 def command_files() -> dict[str, Schema]:
     """File name -> schema of a whole command in structured mode, one per command and platform kind."""
     return {
@@ -113,6 +115,7 @@ def _attribute(name: str) -> Schema:
 # Events ----------------------------------------------------------------------------------------------
 
 
+@cache
 def event_files() -> dict[str, Schema]:
     """File name -> schema of an event."""
     results = {event_file(f"provisioning.command.{what}.v1"): result(what) for what in RESULTS}
