@@ -343,6 +343,20 @@ async def test_a_restarted_and_a_killed_broker_are_survived(dedicated_rabbit: Pr
     assert journal.order == ids(600)
 
 
+async def test_rule_6_4_a_memory_alarm_does_not_hold_acknowledgements(dedicated_rabbit: PrivateRabbit):
+    url = dedicated_rabbit.url
+    await fill(url, numbered(300))
+    await asyncio.to_thread(dedicated_rabbit.raise_memory_alarm)
+    try:
+        journal = FakeJournal()
+        async with intake(url, journal) as one:
+            await eventually(lambda: one.acked == 300)
+            await eventually(lambda: one.health().consumer.ready == 0)
+            assert one.health().well
+    finally:
+        await asyncio.to_thread(dedicated_rabbit.clear_memory_alarm)
+
+
 async def test_a_broker_that_is_not_there_yet_is_waited_for(dedicated_rabbit: PrivateRabbit):
     await asyncio.to_thread(dedicated_rabbit.kill)
     journal = FakeJournal()
