@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -371,6 +372,25 @@ def test_what_is_read_strictly_is_what_json_says(value):
     if parsed.flaw is None:
         assert parsed.value == json.loads(text)
         assert "NaN" not in json.dumps(parsed.value).replace('NaN"', "")
+
+
+HOSTILE = {
+    "a text that never ends": b"[" * 40 + b'"' + b'\\"' * 120_000,
+    "quotes": b"[" * 20 + b'"' * 200_001 + b"[" * 20,
+    "brackets": b"[" * 4_000_000,
+    "lists in lists": (b"[" * 30 + b"]" * 30 + b",") * 4_000,
+    "escapes": b'{"a":"' + b"\\u0000" * 40_000 + b'"}',
+    "digits": b'{"a":' + b"1" * 250_000 + b"}",
+    "a broken number": b'{"a":1.' + b"1" * 250_000 + b"}",
+    "names": b"{" + b",".join(b'"%d":1' % n for n in range(20_000)) + b"}",
+}
+
+
+@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
+def test_no_message_takes_the_readers_time(body):
+    began = time.process_time()
+    bad(structured(body))
+    assert time.process_time() - began < 2
 
 
 def test_depth_is_counted_outside_of_texts():

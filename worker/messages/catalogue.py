@@ -186,7 +186,7 @@ def _problem(model: Model, error: ErrorDetails) -> Problem:
 
 def _unknown_field(path: str, name: str, owner: Model) -> str:
     known = sorted(owner.model_fields)
-    near = difflib.get_close_matches(name, known, 1)
+    near = difflib.get_close_matches(name[:80], known, 1)
     hint = f"did you mean {near[0]}? " if near else ""
     return f"{path} is an unknown field: {hint}we know {', '.join(known)}"
 

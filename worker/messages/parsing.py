@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 MOST_DEPTH = 32
+MOST_BRACKETS = 300_000  # more than a message that is not too large can hold; bounds the scan below
 MOST_DIGITS = 18  # of a whole number: it fits into 64 bits everywhere
 INFINITE = float("inf")
 
-_TOKENS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
+# A text that is never closed goes to the end, so that no quote in it is tried as the beginning of another.
+_TOKENS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 # An escape that may stand for one of them; whole surrogate pairs are looked at too, and found well.
 _SUSPICIOUS = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -47,6 +49,8 @@ def parse(text: bytes) -> Parsed:
     """Read one JSON text in UTF-8."""
     if not text.strip():
         return Parsed(None, "the body is empty")
+    if text.count(b"[") + text.count(b"{") > MOST_BRACKETS:
+        return Parsed(None, "it holds too many lists and objects")
     if too_deep(text):
         return _shallow(text)
     try:
