@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import dataclasses
@@ -268,6 +269,38 @@ async def test_how_absent_looks_is_asked_once_a_domain(start: Start) -> None:
         step = only(platform, "subscriber.create", {"username": f"new{number}", "domain": DOMAIN}, **NEW)
         assert (await reading(platform, step)).present is False
     assert received(sim, "retrieveSubscriber") == 6
+
+
+@pytest.mark.parametrize("absent", ["fault", "empty"])
+async def test_a_set_had_no_effect_on_nobody(start: Start, absent: str) -> None:
+    _, platform = await start({"switches": {"absent": absent}})
+    seen = await reading(platform, only(platform, "calls.block", NOBODY))
+    assert seen == Reading(present=False, matches=False)
+
+
+async def test_one_control_read_serves_many_who_ask_at_once(start: Start) -> None:
+    sim, platform = await start()
+    names = [{"username": f"nobody{number}", "domain": DOMAIN} for number in range(30)]
+    steps = [only(platform, "subscriber.create", name, **NEW) for name in names]
+    seen = await asyncio.gather(*(platform.look(step, None) for step in steps))
+    assert set(map(repr, seen)) == {repr(Reading(present=False))}
+    assert received(sim, "listDomains") < 30
+
+
+async def test_a_platform_may_keep_names_in_its_own_case(start: Start) -> None:
+    sim, platform = await start()
+    subscriber = sim.subscriber(USER, DOMAIN)
+    assert subscriber is not None
+    subscriber.dto["domain"] = "PBX.Example"
+    assert isinstance(await outcome(platform, "subscriber.get", {**WHO, "domain": "Pbx.example"}), Done)
+
+
+async def test_a_platform_that_faults_without_declaring_it_is_believed_only_if_told(start: Start) -> None:
+    for assume, means in (({}, Unclear("server_fault")), ({"absent_is_undeclared_fault": True}, None)):
+        sim, platform = await start(assume=assume)
+        sim.fail("retrieveSubscriber", "undeclared", text="NullPointerException")
+        seen = await platform.look(only(platform, "subscriber.create", NOBODY, **NEW), None)
+        assert seen == (means or Reading(present=False))
 
 
 @pytest.mark.parametrize("command", COMMANDS)

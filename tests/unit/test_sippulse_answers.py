@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from email.utils import format_datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from worker.domain.outcome import Busy, Ill, NotSent, Refused, Unclear
 from worker.domain.redaction import Masker
 from worker.messages.errors import Code
 from worker.platforms.sippulse import soap
 from worker.platforms.sippulse.answers import Answered, Refusals, meaning, retry_after
-from worker.platforms.sippulse.services import NAMESPACE, SERVICES, Service, bundled
+from worker.platforms.sippulse.fields import DEFAULTS
+from worker.platforms.sippulse.services import NAMESPACE, SERVICES, Service, Unusable, bundled
 from worker.platforms.sippulse.soap import Fault, Garbage, Operation, Result, Unbuildable
 from worker.platforms.transport import Answer, Lost, Phase
 
@@ -200,3 +204,41 @@ def test_names_are_sent_as_the_server_spells_them(services: Mapping[str, Service
     sent = credit.build({"USERNAME": "u&<", "Domain": "d"})
     assert b"<username>u&amp;&lt;</username><domain>d</domain>" in sent
     assert soap.parse(sent) is not None
+
+
+@given(st.text(min_size=1, max_size=40), st.decimals(allow_nan=False, allow_infinity=False))
+def test_a_filled_form_is_what_zeep_would_have_built(
+    services: Mapping[str, Service], said: str, value: Decimal
+) -> None:
+    credit = services["SubscriberWS"].operations["addcredit"]
+    principal = {"login": "admin", "password": said}
+    arguments = {"username": "u", "domain": "d", "value": value, "obs": said, "principal": principal}
+    try:
+        by_zeep = credit._built(arguments)
+    except Unbuildable:
+        with pytest.raises(Unbuildable):
+            credit.build(arguments)
+    else:
+        assert credit.build(arguments) == by_zeep
+
+
+def test_a_record_with_flags_is_built_as_zeep_builds_it(services: Mapping[str, Service]) -> None:
+    insert = services["SubscriberWS"].operations["insertsubscriber"]
+    arguments = {"subscriber": {**DEFAULTS, "username": "u", "voicemail": True, "firstName": ""}}
+    assert insert.build(arguments) == insert._built(arguments)
+    assert b"<voicemail>true</voicemail>" in insert.build(arguments)
+    assert b"<activeOutgoingCalls>false<" in insert.build(
+        {"subscriber": {**DEFAULTS, "activeOutgoingCalls": False}}
+    )
+
+
+def test_another_namespace_may_be_set() -> None:
+    domains = asyncio.run(bundled(("DomainWS",), "urn:other"))["DomainWS"].operations["listdomains"]
+    assert b'xmlns:ns0="urn:other"' in domains.build({"principal": {"login": "a", "password": "b"}})
+    there = reply("listDomains", "<domain><name>a</name></domain>").replace(NAMESPACE.encode(), b"urn:other")
+    assert domains.read(there) == Result([{"domain": None, "name": "a"}])
+
+
+def test_a_service_that_does_not_come_along_is_named() -> None:
+    with pytest.raises(Unusable, match="SubscriberWS"):
+        asyncio.run(bundled(("NoWS",)))

@@ -103,23 +103,28 @@ class SippulsePlatform:
         return Reply(heard.what, heard.exchange)
 
     async def _get(self, step: Step) -> Reply:
-        found, heard = await self._records.heard(name_in(step))
+        found, exchange = await self._read(step, self._settings.timeout)
         match found:
             case Record(fields):
-                return Reply(Done({"subscriber": ours(fields, secrets=True)}), heard.exchange)
+                return Reply(Done({"subscriber": ours(fields, secrets=True)}), exchange)
             case Absent():
-                return Reply(nobody(name_in(step)), heard.exchange)
+                return Reply(nobody(name_in(step)), exchange)
             case unread:
-                return Reply(unread, heard.exchange)
+                return Reply(unread, exchange)
 
     async def _credit(self, step: Step) -> Reply:
-        balance, heard = await self._records.heard_balance(name_in(step))
+        seconds = self._settings.timeout
+        try:
+            async with asyncio.timeout(seconds):
+                balance, heard = await self._records.heard_balance(name_in(step))
+        except TimeoutError:
+            return Reply(Unclear("timeout"), Exchange(step.endpoint, seconds * 1000))
         outcome = Done({"balance": shown(balance)}) if isinstance(balance, Decimal) else balance
         return Reply(outcome, heard.exchange)
 
     async def _remove(self, step: Step, guard: Guard) -> Reply:
         """The record is read first: it is the command's output, and after the call it is gone."""
-        found, exchange = await self._read_before(step)
+        found, exchange = await self._read(step, self._brief)
         match found:
             case Record(fields):
                 removed = ours(fields, secrets=False)
@@ -131,7 +136,7 @@ class SippulsePlatform:
 
     async def _update(self, step: Step, guard: Guard) -> Reply:
         """Nobody knows whether a field left out keeps its value: read, merge, send all."""
-        found, exchange = await self._read_before(step)
+        found, exchange = await self._read(step, self._brief)
         match found:
             case Record(fields):
                 merge = record_with if step.name == "updateSubscriber" else services_with
@@ -145,12 +150,13 @@ class SippulsePlatform:
             case unread:
                 return Reply(not_sent(unread), exchange)
 
-    async def _read_before(self, step: Step) -> tuple[Record | Absent | Unread, Exchange]:
+    async def _read(self, step: Step, seconds: float) -> tuple[Record | Absent | Unread, Exchange]:
+        """The step's subscriber; what "absent" means may take more reads than one, in `seconds` altogether."""
         try:
-            async with asyncio.timeout(self._brief):
+            async with asyncio.timeout(seconds):
                 found, heard = await self._records.heard(name_in(step))
         except TimeoutError:
-            return Unclear("timeout"), Exchange(READ, self._brief * 1000)
+            return Unclear("timeout"), Exchange(READ, seconds * 1000)
         return found, heard.exchange
 
     @property
@@ -170,8 +176,8 @@ class SippulsePlatform:
             case Record(fields):
                 return reading_of(step, fields)
             case Absent():
-                kept = step.effect in (Effect.CREATE, Effect.DELETE)
-                return Reading(present=False) if kept else nobody(name)
+                # A set had no effect on what is not there: called again, it will be refused.
+                return Reading(present=False, matches=False if step.effect is Effect.SET else None)
             case unread:
                 return unread
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import secrets
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import cached_property
 from typing import Any
+from xml.sax.saxutils import escape
 
 from lxml import etree
 from zeep.exceptions import Error as ZeepError
 from zeep.xsd.valueobjects import CompoundValue
+
+from worker.platforms.sippulse.fields import text
 
 ENVELOPE = "http://schemas.xmlsoap.org/soap/envelope/"
 XSD = "http://www.w3.org/2001/XMLSchema"
@@ -49,6 +54,53 @@ class Result:
     value: Any = field(repr=False)
 
 
+Path = tuple[str, ...]  # of an argument, or of a field in an argument
+Shape = tuple[Path, ...]
+MOST_FORMS = 64  # shapes kept of one operation
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A message as zeep built it, cut at its values: `texts` around the values of `paths`."""
+
+    texts: tuple[str, ...]
+    paths: tuple[Path, ...]
+
+    def filled(self, values: Mapping[Path, Any]) -> bytes:
+        """Raises Unbuildable for a text that XML cannot carry."""
+        parts = [self.texts[0]]
+        for path, behind in zip(self.paths, self.texts[1:], strict=True):
+            parts += [_written(path, values[path]), behind]
+        return "".join(parts).encode()
+
+
+def _written(path: Path, value: str | int | Decimal) -> str:
+    if not isinstance(value, str):
+        return str(value)
+    try:
+        return escape(text(value), _CARRIAGE_RETURN)
+    except ValueError as error:
+        raise Unbuildable(f"{'.'.join(path)}: {error}") from None
+
+
+_CARRIAGE_RETURN = {"\r": "&#13;"}  # which a reader would otherwise take for the end of a line
+
+
+def _leaves(arguments: Mapping[str, Any]) -> Iterator[tuple[Path, Any]]:
+    for name, value in arguments.items():
+        if isinstance(value, Mapping):
+            yield from (((name, inner), each) for inner, each in value.items())
+        else:
+            yield (name,), value
+
+
+def _is_plain(value: Any) -> bool:
+    """A value that stands in a message as it is written. An empty text need not: zeep may leave it out."""
+    return (isinstance(value, (int, Decimal)) and not isinstance(value, bool)) or (
+        isinstance(value, str) and value != ""
+    )
+
+
 class Operation:
     """One operation of one service, built and read by zeep. Holds no state of a call."""
 
@@ -56,6 +108,7 @@ class Operation:
         """`bound` is zeep's Soap11Operation, `name` as this server spells it."""
         self.service, self.name = service, name
         self._bound = bound
+        self._forms: dict[Shape, Form | None] = {}
 
     def __repr__(self) -> str:
         return f"Operation({self.service}.{self.name})"
@@ -80,7 +133,38 @@ class Operation:
         return missing
 
     def build(self, arguments: Mapping[str, Any]) -> bytes:
-        """The envelope. Raises Unbuildable where names or mandatory fields do not fit the WSDL."""
+        """The envelope. Raises Unbuildable where names or mandatory fields do not fit the WSDL.
+
+        zeep builds the first message of a shape; the next ones only fill other values in.
+        """
+        values = dict(_leaves(arguments))
+        form = self._form(tuple(values)) if all(map(_is_plain, values.values())) else None
+        return self._built(arguments) if form is None else form.filled(values)
+
+    def _form(self, shape: Shape) -> Form | None:
+        """None: not a message whose values stand in it as they are."""
+        if shape not in self._forms:
+            if len(self._forms) >= MOST_FORMS:
+                self._forms.clear()
+            self._forms[shape] = self._made(shape)
+        return self._forms[shape]
+
+    def _made(self, shape: Shape) -> Form | None:
+        marks = {path: f"value-{number}-{secrets.token_hex(8)}" for number, path in enumerate(shape)}
+        arguments: dict[str, Any] = {}
+        for (name, *inner), mark in marks.items():
+            if inner:
+                arguments.setdefault(name, {})[inner[0]] = mark
+            else:
+                arguments[name] = mark
+        built = self._built(arguments).decode()
+        found = re.split(f"({'|'.join(marks.values())})", built) if marks else [built]
+        if sorted(found[1::2]) != sorted(marks.values()):
+            return None  # a boolean, say, which zeep makes "true" of any text
+        paths = {mark: path for path, mark in marks.items()}
+        return Form(tuple(found[::2]), tuple(paths[mark] for mark in found[1::2]))
+
+    def _built(self, arguments: Mapping[str, Any]) -> bytes:
         if missing := self.lacks(arguments):
             raise Unbuildable(f"{self.service}.{self.name} has no {', '.join(missing)} in this WSDL")
         try:
