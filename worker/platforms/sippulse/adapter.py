@@ -234,8 +234,9 @@ def reading_of(step: Step, fields: Mapping[str, Any]) -> Reading:
 
 
 def not_sent(unread: Unread) -> Outcome:
-    """A read that came before the call was lost: nothing that changes anything went out."""
-    return NotSent(f"read before: {unread.why}") if isinstance(unread, Unclear) else unread
+    """A read that came before the call was lost: nothing that changes anything went out. The word stays, for
+    the breaker tells faults from a lost connection by it."""
+    return NotSent(unread.why) if isinstance(unread, Unclear) else unread
 
 
 async def within(seconds: float, read: Awaitable[T]) -> T | Unclear:
