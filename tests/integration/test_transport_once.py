@@ -215,7 +215,7 @@ async def test_a_rested_connection_that_the_server_has_closed_costs_nothing(meth
     with serving(script) as server:
         http = transport()
         await http.send(warm(server))
-        hold_the_loop(lambda: fin_arrived(server.peers[0].port))
+        hold_the_loop(lambda: fin_arrived(server.peers[0].port, server.port))
         outcome = await http.send(probe(server, method, fresh=False))
         await http.close()
     assert isinstance(outcome, Answer)
@@ -258,10 +258,12 @@ async def test_a_server_that_speaks_first_gets_no_request() -> None:
         assert isinstance(outcome, Answer) or (outcome.why, outcome.sent) == ("stale", False)
 
 
-def fin_arrived(client_port: int) -> bool:
-    """True if the client's socket of this port is in CLOSE_WAIT, or gone."""
+def fin_arrived(client_port: int, server_port: int) -> bool:
+    """True if the client's socket is in CLOSE_WAIT, or gone."""
     with open("/proc/net/tcp") as table:
-        states = [line.split()[3] for line in table if line.split()[1].endswith(f":{client_port:04X}")]
+        rows = [line.split() for line in table][1:]
+    ends = f":{client_port:04X}", f":{server_port:04X}"
+    states = [row[3] for row in rows if row[1].endswith(ends[0]) and row[2].endswith(ends[1])]
     return states in (["08"], [])
 
 

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import functools
 import inspect
+import select
 import socket
 import ssl
 import struct
@@ -40,11 +41,12 @@ def both_loops(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., 
         with asyncio.Runner(loop_factory=LOOPS[loop_name]) as runner:
             runner.run(test(**arguments))
 
-    del on_a_loop.__wrapped__  # type: ignore[attr-defined]  # pytest would see a coroutine function
+    del on_a_loop.__wrapped__  # pytest would see a coroutine function
     named = inspect.signature(test).parameters.values()
     loop = inspect.Parameter("loop_name", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     on_a_loop.__signature__ = inspect.Signature([loop, *named])  # type: ignore[attr-defined]  # for fixtures
-    return pytest.mark.parametrize("loop_name", sorted(LOOPS))(on_a_loop)
+    each_loop: Callable[..., Callable[..., None]] = pytest.mark.parametrize("loop_name", sorted(LOOPS))
+    return each_loop(on_a_loop)
 
 
 class Peer:
@@ -96,7 +98,18 @@ class Peer:
                 self.more()
 
     def send(self, data: bytes) -> None:
-        self.sock.sendall(data)
+        try:
+            self.sock.sendall(data)
+        except ConnectionError:  # told once: a later recv() would take it for a polite end
+            self.end = "reset"
+            raise
+
+    def await_reset(self) -> None:
+        """Until the kernel has seen a reset, whatever TLS said before it."""
+        poll = select.poll()
+        poll.register(self.sock.fileno(), 0)  # errors are always told
+        if poll.poll(PATIENCE * 1000)[0][1] & select.POLLERR:
+            self.end = "reset"
 
     def close(self) -> None:
         self.sock.close()
@@ -205,3 +218,21 @@ def hold_the_loop(until: Callable[[], bool]) -> None:
     while not until():
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def unused_port() -> int:
+    """A port of 127.0.0.1 on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@contextlib.contextmanager
+def unanswered_port() -> Iterator[int]:
+    """A port whose queue of connections is full: further ones are left without an answer."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield int(listener.getsockname()[1])
