@@ -21,7 +21,7 @@ from tests.integration.transport_rig import (
     transport,
     warm,
 )
-from worker.platforms.transport import Answer, Lost, Phase
+from worker.platforms.transport import Answer, Lost
 
 METHODS = ("POST", "PUT", "DELETE", "GET")
 
@@ -265,11 +265,3 @@ def fin_arrived(client_port: int, server_port: int) -> bool:
     ends = f":{client_port:04X}", f":{server_port:04X}"
     states = [row[3] for row in rows if row[1].endswith(ends[0]) and row[2].endswith(ends[1])]
     return states in (["08"], [])
-
-
-def test_the_phases_below_writing_are_those_that_sent_nothing() -> None:
-    assert [phase for phase in Phase if not Lost(phase, "x").sent] == [
-        Phase.WAITING,
-        Phase.CONNECTING,
-        Phase.CONNECTED,
-    ]
