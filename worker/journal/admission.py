@@ -97,6 +97,7 @@ class Desk:
         self._holders: dict[str, Known] = {}
         self._fresh: list[Fresh] = []
         self._identities: list[tuple[Any, ...]] = []
+        self._refused: list[Refusal] = []
         self._numbers: list[int] = []
 
     async def admit(self, arrivals: Sequence[Arrival]) -> list[Admission]:
@@ -105,9 +106,12 @@ class Desk:
         await self._load([a.item.envelope for a in arrivals if not isinstance(a.item, Refusal)])
         answers = [await self._take(arrival) for arrival in arrivals]
         await self._flush()
+        await refuse(self._tx, self._core, self._refused)
         return answers
 
     async def _load(self, envelopes: Sequence[Envelope]) -> None:
+        if not envelopes:
+            return
         hashes = {pair_hash(e.source, e.id) for e in envelopes}
         hashes |= {pair_hash(e.source, e.depends_on) for e in envelopes if e.depends_on}
         for row in await self._tx.rows(
@@ -116,23 +120,16 @@ class Desk:
             self._by_message[row["message_hash"]] = _known(row)
         keys = sorted({pair_hash(e.source, e.idempotency_key) for e in envelopes})
         for row in await self._tx.rows(
-            "SELECT * FROM identities WHERE id = ANY($2) AND key_hash = ANY($1)",
+            "SELECT i.* FROM identities i JOIN (SELECT MAX(id) AS id FROM identities"
+            " WHERE key_hash = ANY($1) AND role = 'command' GROUP BY key_hash) newest ON newest.id = i.id",
             keys,
-            await self._newest(keys),
         ):
             self._holders[row["key_hash"]] = _known(row)
-
-    async def _newest(self, keys: list[str]) -> list[int]:
-        rows = await self._tx.rows(
-            "SELECT MAX(id) AS id FROM identities WHERE key_hash = ANY($1) AND role = 'command' GROUP BY key_hash",
-            keys,
-        )
-        return [row["id"] for row in rows]
 
     async def _take(self, arrival: Arrival) -> Admission:
         match arrival.item:
             case Refusal() as refusal:
-                await refuse(self._tx, self._core, refusal)
+                self._refused.append(refusal)
                 return "refused"
             case Inquiry() as inquiry:
                 return await self._inquire(arrival, inquiry)
@@ -262,7 +259,7 @@ class Desk:
         refusal = Refusal(
             problem, known, arrival.body, arrival.queue, arrival.headers, reply_to=item.envelope.reply_to
         )
-        await refuse(self._tx, self._core, refusal)
+        self._refused.append(refusal)
         return "refused"
 
     async def _inquire(self, arrival: Arrival, inquiry: Inquiry) -> Admission:
@@ -491,9 +488,15 @@ def _admitted(fresh: Fresh) -> AuditDraft:
     return AuditDraft("admitted", fresh.new.platform, "sender", command=view.command())
 
 
-async def refuse(tx: Tx, core: Core, refusal: Refusal) -> None:
-    """Its body into quarantine and an answer out, in one commit (P6)."""
-    uid = await keep(tx, core, refusal)
+async def refuse(tx: Tx, core: Core, refusals: Sequence[Refusal]) -> None:
+    """Their bodies into quarantine and an answer out for each, in one commit (P6)."""
+    uids = await keep(tx, core, refusals)
+    told = [_refused(tx.now, core, refusal, uid) for refusal, uid in zip(refusals, uids, strict=True)]
+    await put_out(tx, core, [(None, event, None) for event, _ in told])
+    await write_audit(tx, [(record, None) for _, record in told], new_id)
+
+
+def _refused(now: float, core: Core, refusal: Refusal, uid: str) -> tuple[Event, AuditDraft]:
     known = refusal.known
     platform = known.get("platform") or UNKNOWN
     kind = known.get("type") or UNKNOWN
@@ -510,12 +513,11 @@ async def refuse(tx: Tx, core: Core, refusal: Refusal) -> None:
         traceparent=known.get("traceparent"),
         batch_id=known.get("batchid"),
         reply_to=refusal.reply_to,
-        received_at=tx.now,
+        received_at=now,
     )
-    draft = result(view, "refused", at=tx.now, effect="none", error=refusal.problem, refused_message=uid)
+    draft = result(view, "refused", at=now, effect="none", error=refusal.problem, refused_message=uid)
     command = None if view.id is None else {**view.command(), "type": kind, "platform": platform}
     draft = replace(draft, data={**draft.data, "command": command})
-    await put_out(tx, core, [(None, render(draft, 1, core.source), None)])
     record = AuditDraft(
         "refused",
         view.platform,
@@ -523,14 +525,16 @@ async def refuse(tx: Tx, core: Core, refusal: Refusal) -> None:
         command=command,
         details={"code": refusal.problem.code.value, "refused_message": uid},
     )
-    await write_audit(tx, [(record, None)], new_id)
+    return render(draft, 1, core.source), record
 
 
 async def quarantine_dead(tx: Tx, core: Core, dead: Sequence[Refusal]) -> None:
-    for refusal in dead:
-        await keep(tx, core, refusal)
-        draft = AuditDraft("dead_lettered", UNKNOWN, "broker", details={"queue": refusal.queue})
-        await write_audit(tx, [(draft, None)], new_id)
+    uids = await keep(tx, core, dead)
+    drafts = [
+        AuditDraft("dead_lettered", UNKNOWN, "broker", details={"queue": r.queue, "refused_message": uid})
+        for r, uid in zip(dead, uids, strict=True)
+    ]
+    await write_audit(tx, [(draft, None) for draft in drafts], new_id)
 
 
 async def load_view(tx: Tx, command: int) -> View | None:

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from worker.domain.lifecycle import State
+from worker.journal import quarantine
 from worker.journal.core import Core, write_audit
 from worker.journal.driver import Row, Tx
-from worker.journal.endings import new_id
+from worker.journal.endings import lock_lanes, new_id
 from worker.journal.port import Health, PlatformState
 from worker.journal.relaying import TAIL, put_mark
 from worker.messages.events import AuditDraft
@@ -73,6 +74,10 @@ def platform_state(
 
 async def leave(tx: Tx, owner: str) -> None:
     await tx.run("DELETE FROM processes WHERE owner = $1", owner)
+    await let_go(tx, owner)
+
+
+async def let_go(tx: Tx, owner: str) -> None:
     await tx.run("DELETE FROM leases WHERE owner = $1", owner)
 
 
@@ -202,17 +207,18 @@ PURGE_AT_ONCE = 2000
 async def purge(tx: Tx, core: Core) -> dict[str, int]:
     """One portion of what is past its retention. Call again until all figures are 0."""
     before = tx.now - core.retention
-    ids = [
-        row["id"]
-        for row in await tx.rows(
-            "SELECT id FROM commands WHERE finished_at < $1::float8 ORDER BY finished_at LIMIT $2",
-            before,
-            PURGE_AT_ONCE,
-        )
-    ]
+    old = await tx.rows(
+        "SELECT id, lane_id FROM commands WHERE finished_at < $1::float8 ORDER BY finished_at LIMIT $2",
+        before,
+        PURGE_AT_ONCE,
+    )
+    ids = [row["id"] for row in old]
+    if ids:  # a command that is being admitted must find the lane that it found
+        await tx.lock("admission")
     for table in ("attempts", "evidence"):
         await tx.run(f"DELETE FROM {table} WHERE command_id = ANY($1)", ids)  # noqa: S608 - two fixed names
     await tx.run("DELETE FROM commands WHERE id = ANY($1)", ids)
+    lanes = await _purge_lanes(tx, sorted({row["lane_id"] for row in old}))
     events = await tx.run(
         "DELETE FROM outbox WHERE id = ANY($1)",
         await _ids(tx, "outbox", "published_at < $1::float8", tx.now - core.events_retention),
@@ -223,16 +229,7 @@ async def purge(tx: Tx, core: Core) -> dict[str, int]:
             tx, "identities", "status IS NOT NULL AND created_at < $1::float8", tx.now - core.dedup_window
         ),
     )
-    kept = await tx.run(
-        "DELETE FROM quarantine WHERE id = ANY($1)",
-        await _ids(tx, "quarantine", "at < $1::float8", tx.now - core.quarantine_retention),
-    )
-    lanes = await tx.run(
-        "DELETE FROM lanes WHERE head IS NULL AND window_opened IS NULL"
-        " AND NOT EXISTS (SELECT 1 FROM commands c WHERE c.lane_id = lanes.id)"
-        " AND id = ANY($1)",
-        await _ids(tx, "lanes", "head IS NULL AND $1::float8 > 0", tx.now) if ids else [],
-    )
+    kept = await quarantine.purge(tx, core, PURGE_AT_ONCE)
     audit = await _purge_audit(tx, core, before)
     return {
         "commands": len(ids),
@@ -242,6 +239,16 @@ async def purge(tx: Tx, core: Core) -> dict[str, int]:
         "lanes": lanes,
         "audit": audit,
     }
+
+
+async def _purge_lanes(tx: Tx, lanes: list[int]) -> int:
+    """Lines that the last command has left, with no window open and nothing deferred for them."""
+    await lock_lanes(tx, lanes)
+    return await tx.run(
+        "DELETE FROM lanes WHERE id = ANY($1) AND head IS NULL AND window_opened IS NULL"
+        " AND NOT EXISTS (SELECT 1 FROM commands c WHERE c.lane_id = lanes.id)",
+        lanes,
+    )
 
 
 async def _ids(tx: Tx, table: str, where: str, value: float) -> list[int]:

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from worker.domain.evidence import reading_from
-from worker.domain.lifecycle import State
-from worker.journal.core import Core, opened, problem_text, sealed, view_of, write_audit
+from worker.domain.lifecycle import EffectSeen, State
+from worker.journal.core import (
+    Core,
+    clean,
+    clean_or_none,
+    opened,
+    problem_text,
+    sealed,
+    view_of,
+    write_audit,
+)
 from worker.journal.driver import Row, Tx
 from worker.journal.endings import Ending, advance, finish, lock_lanes, new_id, put_out, shown
 from worker.journal.port import Claim, EvidenceRow, Settlement, Window
 from worker.journal.vault import KeyMissing
+from worker.messages.errors import Code, Problem
 from worker.messages.events import AuditDraft, render, result
 
 
@@ -39,10 +50,54 @@ async def claim(tx: Tx, core: Core, platform: str, owner: str, limit: int, lease
         tx.now,
     )
     windows = {lane["head"]: lane for lane in lanes}
+    if len(rows) < len(lanes):  # a lane that was due without a reason would never be looked at again
+        taken = {row["lane_id"] for row in rows}
+        await advance(tx, [lane["id"] for lane in lanes if lane["id"] not in taken])
+    rows = await _readable(tx, core, rows)
     evidence = await _evidence(
         tx, core, [row["id"] for row in rows if row["attempts"] > 1 or row["state"] == State.IN_DOUBT]
     )
     return [_claim(tx, core, row, windows[row["id"]], evidence.get(row["id"], ())) for row in rows]
+
+
+async def _readable(tx: Tx, core: Core, rows: Sequence[Row]) -> Sequence[Row]:
+    """Without those that were stored under a key we were not given: a person must decide, the others go on."""
+    shut = [row for row in rows if not _can_open(core, row)]
+    if not shut:
+        return rows
+    text = "its data are stored under a key that this worker was not given: see [journal] keys, then retry it"
+    problem = Problem(Code.KEY_MISSING, text)
+    await tx.many(
+        "UPDATE commands SET state = 'parked', problem = $2, owner = NULL, lease_until = NULL WHERE id = $1",
+        [(row["id"], problem_text(problem)) for row in shut],
+    )
+    for row in shut:
+        await tell_parked_row(tx, core, row, EffectSeen(row["effect"]), problem)
+    await advance(tx, [row["lane_id"] for row in shut])
+    gone = {row["id"] for row in shut}
+    return [row for row in rows if row["id"] not in gone]
+
+
+def _can_open(core: Core, row: Row) -> bool:
+    tokens = (row["data_sealed"], row["steps_sealed"])
+    return all(token is None or core.vault.can_open(token) for token in tokens)
+
+
+async def tell_parked_row(tx: Tx, core: Core, row: Row, effect: EffectSeen, problem: Problem | None) -> None:
+    steps = ()
+    if problem is None or problem.code is not Code.KEY_MISSING:
+        steps = opened(core.vault, row["steps_sealed"]) or ()
+    draft = result(
+        view_of(row),
+        "parked",
+        at=tx.now,
+        effect=effect.value,
+        error=problem,
+        steps=shown(steps),
+        finished=False,
+    )
+    await put_out(tx, core, [(row["id"], render(draft, row["sequence"] + 1, core.source), None)])
+    await tx.run("UPDATE commands SET sequence = sequence + 1, notify_at = NULL WHERE id = $1", row["id"])
 
 
 async def _evidence(tx: Tx, core: Core, ids: Sequence[int]) -> dict[int, tuple[EvidenceRow, ...]]:
@@ -142,14 +197,30 @@ async def settle(tx: Tx, core: Core, settlements: Sequence[Settlement]) -> list[
             sorted(s.claim.id for s in settlements),
         )
     }
-    ours = [s for s in settlements if s.claim.id in rows and _still_ours(s.claim, rows[s.claim.id])]
+    ours = [storable(s) for s in settlements if s.claim.id in rows and _still_ours(s.claim, rows[s.claim.id])]
     await _write_attempts(tx, ours)
     await _write_evidence(tx, core, [(s.claim.id, row) for s in ours for row in s.evidence])
     await open_windows(tx, [(s.claim.lane, s.claim.id, tx.now) for s in ours if s.open_window])
+    await _release_windows(tx, [s for s in ours if s.releases_window], lanes)
     await _go_on(tx, core, [s for s in ours if not s.state.final], rows)
-    await _end(tx, core, [s for s in ours if s.state.final], rows, lanes)
+    await _end(tx, core, [s for s in ours if s.state.final], rows)
     kept = {s.claim.id for s in ours}
     return [s.claim.id in kept for s in settlements]
+
+
+def storable(s: Settlement) -> Settlement:
+    """Texts that came from the platform, without what a database text cannot hold (\\u0000, half characters).
+
+    An answer we have must not be lost to its own garbage.
+    """
+    exchange, problem = s.exchange, s.problem
+    if exchange is not None:
+        exchange = replace(exchange, request=clean(exchange.request), answer=clean(exchange.answer))
+    if problem is not None:
+        problem = replace(
+            problem, message=clean(problem.message), platform_message=clean_or_none(problem.platform_message)
+        )
+    return replace(s, exchange=exchange, problem=problem)
 
 
 async def _write_attempts(tx: Tx, settlements: Iterable[Settlement]) -> None:
@@ -197,8 +268,9 @@ def _go_on_row(tx: Tx, core: Core, s: Settlement, row: Row) -> tuple[Any, ...]:
     return (
         s.claim.id,
         s.state.value,
-        None if s.due_in is None else tx.now + s.due_in,
-        0 if s.counted else 1,
+        None if s.state is State.PARKED else tx.now + (s.due_in or 0.0),
+        # A reading while in doubt is no attempt: there is none to give back.
+        0 if s.counted or s.claim.state is State.IN_DOUBT else 1,
         s.effect.value,
         sealed(core.vault, [dict(step) for step in s.steps] or None),
         row["risk"] if s.risk is None else s.risk.value,
@@ -254,9 +326,7 @@ async def _tell_parked(tx: Tx, core: Core, parked: Sequence[Settlement], rows: M
     await put_out(tx, core, events)
 
 
-async def _end(
-    tx: Tx, core: Core, settlements: Sequence[Settlement], rows: Mapping[int, Row], lanes: Mapping[int, Row]
-) -> None:
+async def _end(tx: Tx, core: Core, settlements: Sequence[Settlement], rows: Mapping[int, Row]) -> None:
     endings = [
         Ending(
             row=rows[s.claim.id],
@@ -271,10 +341,7 @@ async def _end(
         )
         for s in settlements
     ]
-    await _release_windows(tx, [s for s in settlements if s.releases_window], lanes)
     await finish(tx, core, endings)
-    if settlements:
-        tx.wake("sweep")
 
 
 async def _release_windows(tx: Tx, settlements: Sequence[Settlement], lanes: Mapping[int, Row]) -> None:

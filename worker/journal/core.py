@@ -57,6 +57,17 @@ def view_of(row: Row) -> View:
     )
 
 
+def clean(text: str) -> str:
+    """What a database text can hold: no NUL, no half of a character."""
+    if text.isascii():
+        return text.replace("\0", "\ufffd") if "\0" in text else text
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def clean_or_none(text: str | None) -> str | None:
+    return None if text is None else clean(text)
+
+
 def problem_text(problem: Problem | None) -> str | None:
     return None if problem is None else dump(problem.as_data()).decode()
 

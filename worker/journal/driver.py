@@ -8,6 +8,10 @@ from typing import Any, Protocol, TypeVar
 T = TypeVar("T")
 
 
+class Unstorable(Exception):
+    """The data broke the commit: one message among those that shared it cannot be stored (rule 6.3)."""
+
+
 class Row(Protocol):
     def __getitem__(self, name: str, /) -> Any: ...
 

@@ -55,6 +55,7 @@ async def finish(tx: Tx, core: Core, endings: Sequence[Ending]) -> None:
         [(e.row["id"], event, body) for e, event, body in zip(endings, rendered, bodies, strict=True)],
     )
     await _answer_duplicates(tx, core, endings)
+    await _wake_dependents(tx, endings)
     await write_audit(tx, [(_audit(e, tx.now), e.row["id"]) for e in endings], new_id)
     await advance(tx, {e.row["lane_id"] for e in endings})
 
@@ -150,6 +151,16 @@ async def _answer_duplicates(tx: Tx, core: Core, endings: Sequence[Ending]) -> N
         await close_identity(tx, core, row["id"], ending.state.value, ending.effect.value, event)
 
 
+async def _wake_dependents(tx: Tx, endings: Sequence[Ending]) -> None:
+    """Those that wait for one of these are joined, or cancelled, by the next sweep (rule 4.8)."""
+    waiting = await tx.rows(
+        "SELECT id FROM commands WHERE depends_on = ANY($1) AND finished_at IS NULL LIMIT 1",
+        [e.row["id"] for e in endings],
+    )
+    if waiting:
+        tx.wake("sweep")
+
+
 async def close_identity(tx: Tx, core: Core, identity: int, status: str, effect: str, event: Event) -> None:
     body = core.vault.seal_bytes(event.body)
     await tx.run(
@@ -227,8 +238,10 @@ def _due(lane: Row, head: Row) -> float | None:
     """When the head may be claimed. While a window is open only its own command may read (rule 3.1)."""
     if head["owner"] is not None or head["state"] not in (State.WAITING, State.IN_DOUBT):
         return None
-    if lane["window_opened"] is not None and lane["window_command"] != head["id"]:
-        return None
+    if lane["window_opened"] is not None and (
+        lane["window_command"] != head["id"] or head["state"] != State.IN_DOUBT
+    ):
+        return None  # its next step, or its retry, waits like everybody else
     due: float | None = head["due_at"]
     return due
 

@@ -131,6 +131,10 @@ class StoredJournal:
     async def keep(self, role: str, owner: str, lease: float) -> bool:
         return await self.run(lambda tx: care.keep(tx, role, owner, lease))
 
+    async def let_go(self, owner: str) -> None:
+        """Give back all roles, at a clean stop: the next process need not wait for the lease's end."""
+        await self.run(lambda tx: care.let_go(tx, owner))
+
     async def now(self) -> float:
         async def work(tx: Tx) -> float:
             return tx.now

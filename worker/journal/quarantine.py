@@ -2,33 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from worker.journal.core import Core
+from worker.journal.core import Core, clean
 from worker.journal.driver import Row, Tx
 from worker.journal.endings import new_id
 from worker.journal.port import Refusal
 
+ROWS, BYTES = "quarantine_rows", "quarantine_bytes"  # in `counters`: the bodies that are kept
+
 
 def _clean(text: str | None, most: int = 500) -> str | None:
-    """What a database text can hold: no NUL, no lone surrogate."""
-    if text is None:
-        return None
-    return text[:most].replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    return None if text is None else clean(text[:most])
 
 
-async def keep(tx: Tx, core: Core, refusal: Refusal) -> str:
-    """Keep the body, or over the limits only the record of it. Returns the uid that people name it by."""
-    uid = new_id()
-    known = refusal.known
-    source = _clean(_text(known.get("source")))
-    room = len(refusal.body) <= core.quarantine_bytes // 64 and await _room(
-        tx, core, source, len(refusal.body)
+@dataclass(slots=True)
+class Room:
+    """What is left of the limits, for one batch; sizes in bytes."""
+
+    rows: int
+    bytes: int
+    body: int  # the largest one that is kept
+    sources: dict[str | None, int]  # what each may still send within the hour
+
+    def takes(self, source: str | None, size: int) -> bool:
+        if size > self.body or self.rows < 1 or self.bytes < size or self.sources[source] < 1:
+            return False
+        self.rows -= 1
+        self.bytes -= size
+        self.sources[source] -= 1
+        return True
+
+
+async def _room(tx: Tx, core: Core, sources: set[str | None]) -> Room:
+    kept = {row["name"]: row["value"] for row in await tx.rows("SELECT name, value FROM counters")}
+    left = dict.fromkeys(sources, core.quarantine_source_hour)
+    for row in await tx.rows(
+        "SELECT source, count(*) AS n FROM quarantine WHERE at > $2::float8 AND (source = ANY($1) OR source IS NULL)"
+        " GROUP BY source",
+        sorted(source for source in sources if source is not None),
+        tx.now - 3600,
+    ):
+        if row["source"] in left:
+            left[row["source"]] -= row["n"]
+    return Room(
+        rows=core.quarantine_rows - kept.get(ROWS, 0),
+        bytes=core.quarantine_bytes - kept.get(BYTES, 0),
+        body=core.quarantine_bytes // 64,
+        sources=left,
     )
-    await tx.run(
+
+
+async def keep(tx: Tx, core: Core, refusals: Sequence[Refusal]) -> list[str]:
+    """Keep the bodies, or over the limits only the record of them. Returns the uids that people name them by."""
+    if not refusals:
+        return []
+    named = [(new_id(), _clean(_text(refusal.known.get("source"))), refusal) for refusal in refusals]
+    room = await _room(tx, core, {source for _, source, _ in named})
+    rows = [
+        _row(tx, core, uid, source, refusal, room.takes(source, len(refusal.body)))
+        for uid, source, refusal in named
+    ]
+    await tx.many(
         "INSERT INTO quarantine (uid, source, message_id, type, platform, queue, code, message, field, size,"
         " body_sealed, headers_sealed, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+        rows,
+    )
+    held = [row for row in rows if row[10] is not None]
+    await count(tx, len(held), sum(row[9] for row in held))
+    return [uid for uid, _, _ in named]
+
+
+def _row(tx: Tx, core: Core, uid: str, source: str | None, refusal: Refusal, room: bool) -> tuple[Any, ...]:
+    known = refusal.known
+    return (
         uid,
         source,
         _clean(_text(known.get("id"))),
@@ -43,21 +92,16 @@ async def keep(tx: Tx, core: Core, refusal: Refusal) -> str:
         core.vault.seal(_plain(refusal.headers)) if room else None,
         tx.now,
     )
-    return uid
 
 
-async def _room(tx: Tx, core: Core, source: str | None, size: int) -> bool:
-    [total] = await tx.rows(
-        "SELECT count(*) AS n, COALESCE(sum(size), 0) AS bytes FROM quarantine WHERE body_sealed IS NOT NULL"
-    )
-    if total["n"] >= core.quarantine_rows or total["bytes"] + size > core.quarantine_bytes:
-        return False
-    [recent] = await tx.rows(
-        "SELECT count(*) AS n FROM quarantine WHERE source = $1 AND at > $2::float8",
-        source or "",
-        tx.now - 3600,
-    )
-    return bool(recent["n"] < core.quarantine_source_hour)
+async def count(tx: Tx, rows: int, size: int) -> None:
+    """Bodies that were added (or, negative, taken away), so that nobody has to count them all."""
+    if rows:
+        await tx.many(
+            "INSERT INTO counters (name, value) VALUES ($1, $2)"
+            " ON CONFLICT (name) DO UPDATE SET value = counters.value + excluded.value",
+            [(BYTES, size), (ROWS, rows)],
+        )
 
 
 def _text(value: Any) -> str | None:
@@ -65,7 +109,7 @@ def _text(value: Any) -> str | None:
 
 
 def _plain(headers: Mapping[str, Any]) -> dict[str, str]:
-    return {str(name)[:200]: str(value)[:2000] for name, value in headers.items()}
+    return {clean(str(name)[:200]): clean(str(value)[:2000]) for name, value in headers.items()}
 
 
 async def listing(tx: Tx, state: str, limit: int) -> list[dict[str, Any]]:
@@ -111,7 +155,29 @@ async def body(tx: Tx, core: Core, uid: str) -> tuple[dict[str, Any], bytes | No
 
 async def mark(tx: Tx, uid: str, state: str) -> bool:
     """`sent` (again) or `dropped`; a dropped one loses its body."""
-    if state == "dropped":
-        sql = "UPDATE quarantine SET state = 'dropped', body_sealed = NULL, headers_sealed = NULL WHERE uid = $1"
-        return await tx.run(sql, uid) == 1
-    return await tx.run("UPDATE quarantine SET state = $2 WHERE uid = $1", uid, state) == 1
+    if state != "dropped":
+        return await tx.run("UPDATE quarantine SET state = $2 WHERE uid = $1", uid, state) == 1
+    rows = await tx.rows("SELECT id, size, body_sealed FROM quarantine WHERE uid = $1 FOR UPDATE", uid)
+    await tx.run(
+        "UPDATE quarantine SET state = 'dropped', body_sealed = NULL, headers_sealed = NULL WHERE uid = $1",
+        uid,
+    )
+    await forget(tx, rows)
+    return bool(rows)
+
+
+async def forget(tx: Tx, rows: Sequence[Row]) -> None:
+    """Rows (size, body_sealed) whose bodies go."""
+    held = [row["size"] for row in rows if row["body_sealed"] is not None]
+    await count(tx, -len(held), -sum(held))
+
+
+async def purge(tx: Tx, core: Core, most: int) -> int:
+    rows = await tx.rows(
+        "SELECT id, size, body_sealed FROM quarantine WHERE at < $1::float8 ORDER BY id LIMIT $2 FOR UPDATE",
+        tx.now - core.quarantine_retention,
+        most,
+    )
+    await tx.run("DELETE FROM quarantine WHERE id = ANY($1)", [row["id"] for row in rows])
+    await forget(tx, rows)
+    return len(rows)

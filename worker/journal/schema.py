@@ -5,16 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, NullPool, create_engine, inspect, text
+from sqlalchemy import Connection, NullPool, create_engine, event, inspect, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from worker.journal.port import JournalDown, JournalError
 
 LOCK = 0x70726F76_00000001  # one process at a time makes or changes the schema
+PATIENCE = 10.0  # seconds for a connection, and for another process that makes the schema
+NEEDS_A_PERSON = {  # SQLSTATE
+    "3D000": "there is no such database on the server: create it, or name another one",
+    "28P01": "the server refuses the user or the password",
+    "28000": "the server refuses this user from here (pg_hba.conf)",
+    "42501": "the user may not make tables in this database: give it the right, or the database",
+}
 
 
 def _config(connection: Connection) -> Config:
@@ -50,19 +59,42 @@ def _upgrade(connection: Connection, only_empty: bool) -> str:
 
 
 def _sqlite(path: Path, only_empty: bool) -> str:
-    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
-    with engine.begin() as connection:
-        connection.execute(text("PRAGMA journal_mode=WAL"))
-        return _upgrade(connection, only_empty)
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args={"timeout": PATIENCE})
+    event.listen(engine, "connect", _write_ahead)
+    event.listen(engine, "begin", _begin_immediate)
+    try:
+        with engine.begin() as connection:
+            return _upgrade(connection, only_empty)
+    except DBAPIError as error:
+        raise JournalDown(f"the journal's file {path.name} cannot be opened: {error.orig}") from None
+
+
+def _write_ahead(connection: Any, _record: object) -> None:
+    """And no transactions of the driver's own making: it would commit before each statement of the schema."""
+    connection.isolation_level = None
+    connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _begin_immediate(connection: Connection) -> None:
+    """The schema is made by one process, whole or not at all."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 async def _postgres(url: str, only_empty: bool) -> str:
-    engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://", 1), poolclass=NullPool)
+    engine = create_async_engine(
+        url.replace("postgresql://", "postgresql+asyncpg://", 1),
+        poolclass=NullPool,
+        connect_args={"timeout": PATIENCE},
+    )
     try:
         async with engine.begin() as connection:
             return await connection.run_sync(_upgrade, only_empty)
-    except OSError as error:
-        raise JournalDown(f"the database does not answer: {type(error).__name__}") from None
+    except (OSError, TimeoutError, DBAPIError, asyncpg.PostgresError) as error:
+        cause = getattr(error, "orig", None) or error
+        state = str(getattr(cause, "sqlstate", None) or "")
+        if state in NEEDS_A_PERSON:
+            raise JournalError(f"[journal] url: {NEEDS_A_PERSON[state]}") from None
+        raise JournalDown(f"the database does not answer: {type(cause).__name__}") from None
     finally:
         await engine.dispose()
 
@@ -70,7 +102,10 @@ async def _postgres(url: str, only_empty: bool) -> str:
 async def prepare(url: str, *, only_empty: bool) -> str:
     """`only_empty`: make the schema of an empty database, but leave an older one to `journal upgrade`."""
     if url.startswith("sqlite"):
-        return _sqlite(sqlite_path(url), only_empty)
+        path = sqlite_path(url)
+        if not path.absolute().parent.is_dir():
+            raise JournalError(f"[journal] url: there is no folder {path.absolute().parent}: make it first")
+        return _sqlite(path, only_empty)
     return await _postgres(url, only_empty)
 
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from worker.journal.driver import Row, Tx
+from worker.journal.driver import Row, Tx, Unstorable
 from worker.journal.port import JournalDown, JournalError
 
 T = TypeVar("T")
@@ -75,31 +75,39 @@ class SqliteDriver:
         self._file_lock = _only_one(path) if exclusive else None
         self._lock = asyncio.Lock()
         self._heard: list[Callable[[str], None]] = []
-        self._connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
-        self._connection.row_factory = sqlite3.Row
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
-            self._connection.execute(f"PRAGMA {pragma}")
+        try:
+            self._connection = _connect(path)
+        except sqlite3.Error as error:
+            self._unlock()
+            raise JournalDown(f"the journal's file cannot be opened: {error}") from None
 
     async def transact(self, work: Callable[[Tx], Awaitable[T]]) -> T:
         """Waiting for the file and syncing it happen in a thread; the statements between take microseconds."""
         async with self._lock:
             try:
-                await asyncio.to_thread(self._connection.execute, "BEGIN IMMEDIATE")
+                tx, answer = await self._transact(work)
+            except (UnicodeError, OverflowError, sqlite3.DataError, sqlite3.IntegrityError) as error:
+                raise Unstorable(f"the journal refuses the data: {type(error).__name__}") from None
+            except sqlite3.ProgrammingError:
+                raise
             except sqlite3.Error as error:
                 raise JournalDown(f"the journal's file cannot be written: {error}") from None
-            tx = SqliteTx(self._connection)
-            try:
-                answer = await work(tx)
-                await finish(asyncio.to_thread(self._connection.execute, "COMMIT"))
-            except sqlite3.OperationalError as error:
-                raise JournalDown(f"the journal's file cannot be written: {error}") from None
-            finally:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
         for channel in tx.woken:
             for heard in self._heard:
                 heard(channel)
         return answer
+
+    async def _transact(self, work: Callable[[Tx], Awaitable[T]]) -> tuple[SqliteTx, T]:
+        try:
+            # To its end although we are cancelled: a BEGIN that comes late would hold the file for ever.
+            await finish(asyncio.to_thread(self._connection.execute, "BEGIN IMMEDIATE"))
+            tx = SqliteTx(self._connection)
+            answer = await work(tx)
+            await finish(asyncio.to_thread(self._connection.execute, "COMMIT"))
+            return tx, answer
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
 
     def listen(self, heard: Callable[[str], None]) -> None:
         self._heard.append(heard)
@@ -107,8 +115,19 @@ class SqliteDriver:
     async def close(self) -> None:
         async with self._lock:
             self._connection.close()
+        self._unlock()
+
+    def _unlock(self) -> None:
         if self._file_lock is not None:
             self._file_lock.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
 
 
 async def finish(work: Awaitable[T]) -> T:
@@ -118,6 +137,8 @@ async def finish(work: Awaitable[T]) -> T:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # the caller is gone: nobody else is to be told
         raise
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from worker.domain.effect import Risk
 from worker.domain.lifecycle import EffectSeen, State
 from worker.journal.admission import queue_up, untouched
-from worker.journal.claims import open_windows
+from worker.journal.claims import open_windows, tell_parked_row
 from worker.journal.core import Core, opened, problem_of, problem_text, view_of, write_audit
 from worker.journal.driver import Row, Tx
 from worker.journal.endings import Ending, advance, finish, lock_lanes, new_id, put_out, shown
@@ -23,19 +23,25 @@ ALONE_AFTER = 2  # lapsed leases in a row, after which a command runs alone in i
 PARKED_AFTER = 3
 
 
+MAY_JOIN = (
+    " FROM commands c LEFT JOIN commands p ON p.id = c.depends_on"
+    " WHERE c.finished_at IS NULL AND c.arrival IS NULL AND c.state = 'waiting'"
+    " AND (c.not_before IS NULL OR c.not_before <= $1::float8)"
+    " AND (c.depends_on IS NULL OR p.id IS NULL OR p.finished_at IS NOT NULL)"
+)
+
+
 async def join(tx: Tx, core: Core) -> int:
     """Deferred commands whose time has come, or whose dependency has ended, join their key's line (rule 4.8).
 
     Arrival numbers are given under the admission lock: in one line they never run backwards.
     """
+    if not await tx.rows(f"SELECT 1 AS one{MAY_JOIN} LIMIT 1", tx.now):
+        return 0  # nothing to hold up admission for
     await tx.lock("admission")
     rows = await tx.rows(
         "SELECT c.*, p.state AS parent_state, p.finished_at AS parent_finished, p.message_id AS parent_message"
-        " FROM commands c LEFT JOIN commands p ON p.id = c.depends_on"
-        " WHERE c.finished_at IS NULL AND c.arrival IS NULL AND c.state = 'waiting'"
-        " AND (c.not_before IS NULL OR c.not_before <= $1::float8)"
-        " AND (c.depends_on IS NULL OR p.id IS NULL OR p.finished_at IS NOT NULL)"
-        " ORDER BY c.not_before, c.id LIMIT $2",
+        f"{MAY_JOIN} ORDER BY GREATEST(COALESCE(c.not_before, 0), COALESCE(p.finished_at, 0)), c.id LIMIT $2",
         tx.now,
         MOST,
     )
@@ -187,11 +193,21 @@ async def rescue(tx: Tx, core: Core) -> int:
         tx.now,
     )
     verdicts = [(row, *_after_lapse(row)) for row in rows]
+    stopped = await stopped_totals(tx)
     await tx.many(
         "UPDATE commands SET state = $2, effect = $3, problem = $4, due_at = $5, lapsed = lapsed + 1, fence = fence + 1,"
+        " stopped_before = CASE WHEN failing_since IS NULL THEN $7 ELSE stopped_before END,"
         " failing_since = COALESCE(failing_since, $6::float8), owner = NULL, lease_until = NULL WHERE id = $1",
         [
-            (row["id"], state.value, effect.value, problem_text(p), tx.now, tx.now)
+            (
+                row["id"],
+                state.value,
+                effect.value,
+                problem_text(p),
+                tx.now,
+                tx.now,
+                stopped.get(row["platform"], 0.0),
+            )
             for row, state, effect, p in verdicts
         ],
     )
@@ -204,6 +220,16 @@ async def rescue(tx: Tx, core: Core) -> int:
     await _tell_rescued(tx, core, verdicts)
     await advance(tx, [row["lane_id"] for row in rows])
     return len(rows)
+
+
+async def stopped_totals(tx: Tx) -> dict[str, float]:
+    """Seconds, up to now, that each platform was held, paused or broken: they do not count for retry_for."""
+    rows = await tx.rows("SELECT name, stopped_since, stopped_total FROM platforms")
+    return {
+        row["name"]: row["stopped_total"]
+        + (0.0 if row["stopped_since"] is None else tx.now - row["stopped_since"])
+        for row in rows
+    }
 
 
 def _after_lapse(row: Row) -> tuple[State, EffectSeen, Problem | None]:
@@ -245,20 +271,17 @@ async def _tell_rescued(
     await write_audit(tx, drafts, new_id)
 
 
-async def tell_parked_row(tx: Tx, core: Core, row: Row, effect: EffectSeen, problem: Problem | None) -> None:
-    steps = shown(opened(core.vault, row["steps_sealed"]) or ())
-    draft = result(
-        view_of(row), "parked", at=tx.now, effect=effect.value, error=problem, steps=steps, finished=False
-    )
-    await put_out(tx, core, [(row["id"], render(draft, row["sequence"] + 1, core.source), None)])
-    await tx.run("UPDATE commands SET sequence = sequence + 1, notify_at = NULL WHERE id = $1", row["id"])
-
-
 async def control_answered(tx: Tx, platform: str, began: float, settle: float) -> int:
     """One answered control read, begun at `began`, moves all open windows of the platform (rule 3.2).
 
     Returns how many stay open. A read that began before a window opened says nothing about it.
     """
+    locked = await tx.rows(
+        "SELECT id FROM lanes WHERE platform = $1 AND window_opened IS NOT NULL ORDER BY id FOR UPDATE",
+        platform,
+    )
+    if not locked:
+        return 0
     await tx.run(
         "UPDATE lanes SET window_last = $2::float8, window_first = CASE WHEN window_first IS NULL"
         " OR $2::float8 - window_last > $3::float8 THEN $2::float8 ELSE window_first END"
@@ -270,7 +293,7 @@ async def control_answered(tx: Tx, platform: str, began: float, settle: float) -
     )
     ended = await tx.rows(
         "SELECT id, window_command FROM lanes WHERE platform = $1 AND window_opened IS NOT NULL"
-        " AND window_first IS NOT NULL AND $2::float8 - window_first >= $3::float8 ORDER BY id LIMIT $4 FOR UPDATE",
+        " AND window_first IS NOT NULL AND $2::float8 - window_first >= $3::float8 ORDER BY id LIMIT $4",
         platform,
         tx.now,
         settle,
@@ -279,10 +302,7 @@ async def control_answered(tx: Tx, platform: str, began: float, settle: float) -
     if ended:
         await _close_windows(tx, ended)
         tx.wake(platform)
-    [left] = await tx.rows(
-        "SELECT count(*) AS n FROM lanes WHERE platform = $1 AND window_opened IS NOT NULL", platform
-    )
-    return int(left["n"])
+    return len(locked) - len(ended)
 
 
 async def _close_windows(tx: Tx, lanes: Sequence[Row]) -> None:

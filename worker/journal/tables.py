@@ -184,6 +184,12 @@ commands = Table(
         postgresql_where=text("notify_at IS NOT NULL"),
         sqlite_where=text("notify_at IS NOT NULL"),
     ),
+    Index(
+        "commands_dependents",
+        "depends_on",
+        postgresql_where=text("finished_at IS NULL AND depends_on IS NOT NULL"),
+        sqlite_where=text("finished_at IS NULL AND depends_on IS NOT NULL"),
+    ),
     Index("commands_key", "partition_key", "id"),
     Index("commands_finished", "finished_at"),
 )
@@ -287,6 +293,7 @@ quarantine = Table(
     Column("at", Double, nullable=False),
     Column("state", Text, nullable=False, server_default=text("'kept'")),  # kept, sent, dropped
     Index("quarantine_at", "at"),
+    Index("quarantine_source", "source", "at"),
 )
 
 platforms = Table(
@@ -322,7 +329,7 @@ leases = Table(
 
 listeners = Table("listeners", metadata, Column("exchange", Text, primary_key=True), _count("returned"))
 
-# SQLite has no sequences; on PostgreSQL the sequence `arrivals` serves instead.
+# What the quarantine holds; and `arrivals` on SQLite, which has no sequences.
 counters = Table(
     "counters", metadata, Column("name", Text, primary_key=True), Column("value", BIG, nullable=False)
 )

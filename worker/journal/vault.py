@@ -56,6 +56,13 @@ class Vault:
                 "stored under a key that this worker was not given: see [journal] keys"
             ) from None
 
+    def can_open(self, token: str) -> bool:
+        try:
+            self._fernet.decrypt(token)
+        except InvalidToken:
+            return False
+        return True
+
     def rotate(self, token: str) -> str:
         """The same content under the first key."""
         try:

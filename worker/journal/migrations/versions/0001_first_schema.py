@@ -109,7 +109,7 @@ def upgrade() -> None:
         sa.Column("effect", sa.Text(), server_default=sa.text("'none'"), nullable=False),
         sa.Column("output_sealed", sa.Text(), nullable=True),
         sa.Column("problem", sa.Text(), nullable=True),
-        sa.Column("flags", sa.Text(), server_default=sa.text("('')"), nullable=False),
+        sa.Column("flags", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("retry_of", sa.Text(), nullable=True),
         sa.Column("original", sa.Text(), nullable=True),
         sa.Column("archived", sa.Boolean(), server_default=sa.false(), nullable=False),
