@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -366,6 +368,44 @@ async def test_a_broker_that_is_not_there_yet_is_waited_for(dedicated_rabbit: Pr
         await asyncio.to_thread(dedicated_rabbit.start)
         await fill(dedicated_rabbit.url, numbered(3))
         await eventually(lambda: journal.order == ids(3))
+
+
+async def test_a_frozen_broker_that_thaws_has_one_consumer_of_ours_that_works(
+    dedicated_rabbit: PrivateRabbit,
+):
+    """A forgotten connection whose heartbeats go on would stay the active consumer, and get everything."""
+    journal = FakeJournal()
+    url = dedicated_rabbit.url
+    pid = dedicated_rabbit.pid
+    assert pid is not None
+    async with intake(url, journal) as one:
+        await consuming(one)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            await eventually(lambda: one.rebuilt == 1)
+            await eventually(lambda: not one.health().consumer.connected)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        await fill(url, numbered(300))
+        await eventually(lambda: len(journal.order) == 300)
+        await eventually(lambda: one.health().well)
+        consumers = await asyncio.to_thread(dedicated_rabbit.ctl, "list_consumers", "queue_name")
+        assert consumers.splitlines().count(COMMANDS) == 1
+    assert journal.order == ids(300)
+
+
+async def test_a_stop_does_not_wait_for_a_journal_that_hangs(rabbit: PrivateRabbit, rabbit_url: str):
+    await fill(rabbit_url, numbered(3))
+    journal = FakeJournal()
+    journal.gate.clear()
+    one = Intake(address(rabbit_url), COMMANDS, journal, PlainReader(), options=replace(QUICK, grace=0.2))
+    await one.start()
+    await journal.in_commit.wait()
+    rabbit.close_connections(rabbit_url.rpartition("/")[2])
+    await eventually(lambda: one.rebuilt == 1)
+    async with asyncio.timeout(20):
+        await one.stop()
+    assert one.acked == 0
 
 
 async def test_stopping_does_not_wait_for_a_broker_that_is_gone(dedicated_rabbit: PrivateRabbit):

@@ -152,17 +152,20 @@ class Consumer:
     async def _serve(self, session: Session) -> None:
         working = asyncio.create_task(self._work(session))
         watching = asyncio.create_task(self._watch(session))
+        stopped = asyncio.create_task(self._stopping.wait())
         try:
             await session.ended.wait()
             self._say_why(session)
             if not session.lost:
                 await asyncio.wait({working}, timeout=self._options.grace)
             await session.close()
-            await asyncio.wait({working}, timeout=self._options.grace if self._stopping.is_set() else None)
+            # The next session begins only when this one's commit has ended: nothing overtakes it.
+            await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({working}, timeout=self._options.grace)
         finally:
-            for task in (working, watching):
+            for task in (working, watching, stopped):
                 task.cancel()
-            await asyncio.gather(working, watching, return_exceptions=True)
+            await asyncio.gather(working, watching, stopped, return_exceptions=True)
 
     def _say_why(self, session: Session) -> None:
         if self._stopping.is_set():
