@@ -1,0 +1,138 @@
+"""What every verb has: the settings, ways to the journal and the broker, and how errors are told."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import sys
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from worker.journal.journal import StoredJournal
+    from worker.settings import Settings
+
+T = TypeVar("T")
+
+WELL, FAILED, USAGE, UNREACHABLE, STILL_RUNNING = range(5)
+
+EXIT_CODES = """\
+\b
+Exit codes:
+  0  it was done, or all is well
+  1  it was refused, or something is wrong; the sentence on standard error says what
+  2  the command line or the settings cannot be used
+  3  the broker or the journal cannot be reached
+  4  send --wait ran out: the command goes on by itself
+"""
+
+Json = Annotated[bool, typer.Option("--json", help="JSON for programs instead of a table for people.")]
+Reason = Annotated[
+    str, typer.Option("--reason", help="Why: it stands in the audit record.", show_default=False)
+]
+
+
+class Fault(Exception):
+    """What keeps a verb from its work: one sentence, and the exit code."""
+
+    def __init__(self, text: str, code: int = FAILED) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+@dataclass(slots=True)
+class State:
+    """What the root command was given."""
+
+    config: Path | None = None
+    debug: bool = False
+
+    def settings(self) -> Settings:
+        """Read the settings. Raises SettingsError."""
+        from worker.settings import load
+
+        return load(self.config, os.environ)
+
+
+def state(context: typer.Context) -> State:
+    found = context.find_object(State)
+    return found if found is not None else State()
+
+
+def settings_of(context: typer.Context, *, logs: bool = False) -> Settings:
+    """The settings, read. `logs`: as they say; else only what goes wrong, in words for eyes."""
+    from worker.logs import configure
+    from worker.settings import LogSettings
+
+    given = state(context)
+    settings = given.settings()
+    quiet = LogSettings(level="debug" if given.debug else "error", format="console")
+    configure(settings.logs if logs else quiet)
+    return settings
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(work)
+
+
+@asynccontextmanager
+async def journal_of(settings: Settings) -> AsyncIterator[StoredJournal]:
+    """The journal, for looking and for acts; a running worker sees within a second what is written."""
+    from worker.bootstrap import open_stored_journal
+
+    journal = await open_stored_journal(settings)
+    try:
+        yield journal
+    finally:
+        await journal.close()
+
+
+def actor() -> str:
+    """Who acts: the system's user, not what a variable says."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
+
+
+def fail(text: str, code: int = FAILED) -> NoReturn:
+    raise Fault(text, code)
+
+
+def explained(error: BaseException) -> tuple[str, int] | None:
+    """The sentence and the exit code of an error that we know; None for one that nobody foresaw."""
+    if isinstance(error, Fault):
+        return str(error), error.code
+    name = type(error).__name__
+    known = {
+        "SettingsError": USAGE,
+        "StartError": USAGE,
+        "ActRefused": FAILED,
+        "JournalError": FAILED,
+        "KeyMissing": FAILED,
+        "TopologyError": FAILED,
+        "ServiceError": FAILED,
+    }
+    if name in known:
+        return str(error), known[name]
+    if name == "JournalDown":
+        return f"the journal cannot be reached: {error}", UNREACHABLE
+    if isinstance(error, (ConnectionError, TimeoutError)) or name.startswith("AMQP"):
+        return f"RabbitMQ cannot be reached: {reason(error)}", UNREACHABLE
+    return None
+
+
+def reason(error: BaseException) -> str:
+    """What an error of a library says, in one line, without addresses that hold passwords."""
+    text = " ".join(str(error).split())
+    return type(error).__name__ if not text or "://" in text else f"{type(error).__name__}: {text[:200]}"
+
+
+def complain(text: str) -> None:
+    print(f"worker: {text}", file=sys.stderr)
