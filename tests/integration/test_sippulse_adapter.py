@@ -139,12 +139,13 @@ async def test_a_balance_is_read_without_the_dust_of_binary_fractions(start: Sta
 
 async def test_calls_are_blocked_and_unblocked_kind_by_kind(start: Start) -> None:
     sim, platform = await start()
-    kinds = ["outgoing", "incoming", "collect", "anonymous", "private"]
+    kinds = ["outgoing", "incoming", "collect", "anonymous", "private", "call_center"]
     for command, blocked in (("calls.block", True), ("calls.unblock", False)):
-        for step in planned(platform, command, kinds=kinds):
+        for kind, step in zip(kinds, planned(platform, command, kinds=kinds), strict=True):
+            assert step.promises == {"kinds": [kind]}
             if step.readable:
                 assert not (await reading(platform, step)).matches
-            assert (await platform.call(step, NO_GUARD)).outcome == Done({"kinds": kinds})
+            assert (await platform.call(step, NO_GUARD)).outcome == Done()
             if step.readable:
                 assert (await reading(platform, step)).matches
         subscriber = sim.subscriber(USER, DOMAIN)

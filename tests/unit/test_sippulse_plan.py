@@ -108,9 +108,9 @@ def test_each_kind_of_calls_is_a_step_of_its_own_in_the_order_sent() -> None:
     ]
 
 
-def test_calls_of_call_centers_have_no_operation() -> None:
-    assert problem("calls.block", {"kinds": ["outgoing", "call_center"]}).code is Code.UNSUPPORTED
-    assert problem("calls.block", {"kinds": ["nonsense"]}).code is Code.INVALID_FIELD
+def test_calls_of_call_centers_are_those_with_the_prefix_0303() -> None:
+    names = [step.name for step in steps("calls.block", {"kinds": ["outgoing", "call_center"]})]
+    assert names == ["blockOutgoingCalls", "blockEntry0303"]
 
 
 # credit ------------------------------------------------------------------------------------------

@@ -61,6 +61,7 @@ async def attempt(claim: Claim, line: Line) -> Went | None:
     if isinstance(plan, Problem):
         return Went(Reject(plan), outcome="not_planned")
     todo = remaining(plan, claim.steps)
+    assert todo, "a command with nothing left to do has ended"
     step, left = todo[0], todo[1:]
     if claim.state is State.IN_DOUBT:
         return await read_again(claim, line, step, left)
@@ -71,10 +72,9 @@ async def attempt(claim: Claim, line: Line) -> Went | None:
 
 def remaining(plan: Sequence[Step], finished: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
     """Finished steps are in the journal: go on after them. A step only for what was adopted may fall away."""
-    adopted = any(done.get("output", {}).get("adopted") for done in finished)
-    return tuple(step for step in plan[len(finished) :] if adopted or not step.after_adoption) or tuple(
-        plan[-1:]
-    )
+    adopted = any(step["output"].get("adopted") for step in finished)
+    done = {step["name"] for step in finished}
+    return tuple(step for step in plan if step.name not in done and (adopted or not step.after_adoption))
 
 
 async def call_plainly(claim: Claim, line: Line, step: Step, left: tuple[Step, ...]) -> Went:
@@ -82,9 +82,21 @@ async def call_plainly(claim: Claim, line: Line, step: Step, left: tuple[Step, .
     if line.stopping:
         return Went(GIVEN_BACK, step)
     reply = await line.call(step, claim)
+    if gone_by_our_own_hand(claim, step, reply.outcome):
+        return Went(Finish(), step, left, label(reply.outcome), reply.exchange)
     verdict = await line.confirm(reply.outcome)
     decision = decided(claim, line, step, verdict)
-    return Went(decision, step, left, label(reply.outcome), reply.exchange)
+    kept: tuple[EvidenceRow, ...] = ()
+    if reply.before is not None and isinstance(decision, Doubt):
+        kept = (EvidenceRow(step.name, claim.attempts, "before", reply.before),)
+    return Went(decision, step, left, label(reply.outcome), reply.exchange, kept)
+
+
+def gone_by_our_own_hand(claim: Claim, step: Step, outcome: Outcome) -> bool:
+    """An earlier attempt saw it and may have removed it after all: that it is gone is what was ordered."""
+    seen = any(e.step == step.name and e.kind == "before" and e.reading.present for e in claim.evidence)
+    missing = isinstance(outcome, Refused) and outcome.code is Code.NOT_FOUND and outcome.certain
+    return step.effect is Effect.DELETE and seen and missing
 
 
 async def call_with_evidence(claim: Claim, line: Line, step: Step, left: tuple[Step, ...]) -> Went | None:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from worker.domain.outcome import NotSent, Outcome, Unclear
 
 # Lost answers that say nothing about the way to the platform: an operation that faults must not close it.
-FAULTS_OF_AN_OPERATION = frozenset({"server_fault", "garbage", "too_large", "lease_lost"})
+FAULTS_OF_AN_OPERATION = frozenset({"server_fault", "garbage", "too_large", "lease_lost", "redirect"})
 
 
 def transport_failure(outcome: Outcome) -> bool:

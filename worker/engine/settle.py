@@ -85,7 +85,9 @@ def settlement(claim: Claim, went: Went, stopped_total: float, flagged: tuple[st
 def finished(claim: Claim, went: Went, output: Mapping[str, Any], common: dict[str, Any]) -> Settlement:
     """A step is done: the next one, or the command's end."""
     assert went.step is not None
-    output = dict(output)
+    output = {**went.step.promises, **output}
+    if went.step.effect is Effect.DELETE and "removed" not in output:
+        output |= removed_before(claim)
     if went.step.amount is not None:
         output = {"amount": str(went.step.amount), **balance_before(claim, went), **output}
     adopted = bool(output.get("adopted"))
@@ -122,6 +124,12 @@ def balance_before(claim: Claim, went: Went) -> dict[str, Any]:
     return {} if balance is None else {"balance_before": str(balance)}
 
 
+def removed_before(claim: Claim) -> dict[str, Any]:
+    """The record as it was read before a removal whose answer was lost."""
+    records = [e.reading.record for e in claim.evidence if e.kind == "before" and e.reading.record]
+    return {"removed": dict(records[-1])} if records else {}
+
+
 def adopted_before(steps: Sequence[Mapping[str, Any]]) -> bool:
     return any(step["output"].get("adopted") for step in steps)
 
@@ -135,11 +143,16 @@ def outputs(steps: Sequence[Mapping[str, Any]], secret: bool) -> tuple[dict[str,
     whole: dict[str, Any] = {}
     for step in steps:
         for name, value in step["output"].items():
-            before = whole.get(name)
-            whole[name] = [*before, *value] if isinstance(before, list) and isinstance(value, list) else value
+            whole[name] = joined(whole.get(name), value)
     if not secret:
         return whole, None
     return dict.fromkeys(whole, MASK), whole
+
+
+def joined(before: Any, value: Any) -> Any:
+    if isinstance(before, list) and isinstance(value, list):
+        return [*before, *(each for each in value if each not in before)]
+    return value
 
 
 def rejected(

@@ -37,6 +37,9 @@ class Step:
     if_exists: str = "reject"  # creates only: reject, adopt, update
     after_adoption: bool = False  # runs only where an earlier create found the object there
     amount: Decimal | None = None  # increments only, in the platform's currency unit
+    promises: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # output once it took effect, however that is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +55,11 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
+    """`before`: what was read just before the call and is gone after it; kept should the answer be lost."""
+
     outcome: Outcome
     exchange: Exchange
+    before: Reading | None = None
 
 
 Unread = Refused | Ill | Busy | NotSent | Unclear

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -128,7 +129,8 @@ class SippulsePlatform:
         match found:
             case Record(fields):
                 removed = ours(fields, secrets=False)
-                return await self._do(step, arguments(step), guard, removed=removed)
+                reply = await self._do(step, arguments(step), guard, removed=removed)
+                return replace(reply, before=Reading(present=True, record=removed))
             case Absent():
                 return Reply(nobody(name_in(step)), exchange)
             case unread:
@@ -214,7 +216,7 @@ def output_of(step: Step, value: Any) -> dict[str, Any]:
         return {"platform_id": platform_id, "adopted": False, "differences": []}
     if step.amount is not None:
         return {"amount": shown(step.amount)}
-    return {"kinds": list(step.params["kinds"])} if "kinds" in step.params else {}
+    return {}
 
 
 def reading_of(step: Step, fields: Mapping[str, Any]) -> Reading:

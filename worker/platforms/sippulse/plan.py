@@ -63,6 +63,8 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             "blockAnonymousCalls", "activateAnonymousCalls", "blockAnonymousCalls", when_blocked=True
         ),
         "private": Kind("blockPrivacyCalls", "activatePrivacyCalls", None),
+        # 0303 is the prefix that Brazilian call centers must call from.
+        "call_center": Kind("blockEntry0303", "activateEntry0303", "blockEntry0303", when_blocked=True),
     }
 )
 # Operation -> the field that shows that it took effect, and the value it then has.
@@ -158,9 +160,18 @@ class Planner:
         steps = []
         for name in kinds:
             operation = pick(KINDS[name])
-            params = {**name_of(order.data).arguments, "kinds": kinds}
-            readable = operation in FLAGS
-            steps.append(Step(operation, f"SubscriberWS.{operation}", Effect.SET, params, readable=readable))
+            params, readable = name_of(order.data).arguments, operation in FLAGS
+            promises = {"kinds": [name]}
+            steps.append(
+                Step(
+                    operation,
+                    f"SubscriberWS.{operation}",
+                    Effect.SET,
+                    params,
+                    readable=readable,
+                    promises=promises,
+                )
+            )
         return tuple(steps)
 
     def _credit(self, order: Order) -> tuple[Step, ...]:
@@ -269,7 +280,7 @@ _OURS_ALONE: Mapping[str, frozenset[str]] = MappingProxyType(
 
 def arguments(step: Step) -> dict[str, Any]:
     """What of a step's params goes on the wire, apart from what has to be read and merged first."""
-    alone = _OURS_ALONE.get(step.name, frozenset({"kinds"}))
+    alone = _OURS_ALONE.get(step.name, frozenset())
     return {name: value for name, value in step.params.items() if name not in alone}
 
 
@@ -292,12 +303,6 @@ def kinds_of(data: Mapping[str, Any]) -> tuple[str, ...]:
     if not isinstance(kinds, (list, tuple)):
         raise Wrong(Code.INVALID_FIELD, "kinds is a list", "kinds")
     for kind in kinds:
-        if kind == "call_center":
-            raise Wrong(
-                Code.UNSUPPORTED,
-                f"SIPPulse has no operation for calls of call centers: kinds can be {', '.join(KINDS)}",
-                "kinds",
-            )
         if kind not in KINDS:
             raise Wrong(Code.INVALID_FIELD, f"kinds can be {', '.join(KINDS)}", "kinds")
     return tuple(dict.fromkeys(kinds))
