@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import functools
 import logging
 import socket
 import ssl
@@ -146,9 +147,12 @@ class Transport:
         call.phase = Phase.CONNECTING
         token = CALL.set(call)
         try:
-            asked = httpx.Request(request.method, request.url, headers=headers, content=request.body)
-            response = await pool.handle_async_request(asked)
-            return response.status_code, response.headers, await self._body(call, response)
+            url = parsed(request.url)
+            asked = httpx.Request(request.method, url, headers=headers, content=request.body)
+            answer = await pool.handle_async_request(asked)
+            assert call.response is not None
+            body = await self._body(call, answer, call.response.headers)
+            return answer.status_code, call.response.headers, body
         except Stale:
             raise
         except BaseException:
@@ -157,17 +161,17 @@ class Transport:
         finally:
             CALL.reset(token)
 
-    async def _body(self, call: Call, response: httpx.Response) -> bytes:
-        check_head(response, self._max_answer)
+    async def _body(self, call: Call, answer: httpx.Response, headers: Mapping[str, str]) -> bytes:
+        check_head(answer.status_code, headers, self._max_answer)
         parts, size = [], 0
-        stream = cast(AsyncGenerator[bytes, None], aiter(cast(httpx.AsyncByteStream, response.stream)))
+        stream = cast(AsyncGenerator[bytes, None], aiter(cast(httpx.AsyncByteStream, answer.stream)))
         async with contextlib.aclosing(stream):
             async for part in stream:
                 parts.append(part)
                 size += len(part)
                 if size > self._max_answer:
                     raise Unusable("too_large")
-        if unframed(response) and was_reset(call):
+        if unframed(headers) and was_reset(call):
             raise Unusable("cut")
         return b"".join(parts)
 
@@ -181,20 +185,26 @@ class Transport:
         return pool
 
 
-def check_head(response: httpx.Response, most: int) -> None:
+@functools.lru_cache(maxsize=64)
+def parsed(url: str) -> httpx.URL:
+    """Parsing is a good part of what a call costs; most platforms have a handful of URLs."""
+    return httpx.URL(url)
+
+
+def check_head(status: int, headers: Mapping[str, str], most: int) -> None:
     """Refuse, by raising Unusable, what need not or must not be read."""
-    if response.status_code < 200:
+    if status < 200:
         raise Unusable("garbage")  # a switch of protocols that nobody asked for
-    if response.headers.get("content-encoding", "identity").lower() != "identity":
+    if headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Unusable("encoded")  # a few bytes could unfold into gigabytes
-    length = response.headers.get("content-length", "")
+    length = headers.get("Content-Length", "")
     if length.isdecimal() and int(length) > most:
         raise Unusable("too_large")
 
 
-def unframed(response: httpx.Response) -> bool:
+def unframed(headers: Mapping[str, str]) -> bool:
     """True if only the end of the connection tells where the answer ends."""
-    return not {"content-length", "transfer-encoding"} & set(response.headers)
+    return "Content-Length" not in headers and "Transfer-Encoding" not in headers
 
 
 def was_reset(call: Call) -> bool:
