@@ -318,5 +318,5 @@ async def eventually(fact: Callable[[], Awaitable[Any]], within: float = 30.0) -
     return found
 
 
-def bodies(seen: Sequence[Seen]) -> list[bytes]:
-    return [one.out.body for one in seen]
+async def has(things: Sequence[str], what: str) -> bool:
+    return what in things

@@ -17,6 +17,7 @@ from tests.conformance.support import (
     done,
     earlier,
     eventually,
+    has,
     make_due,
     order,
     parked,
@@ -178,16 +179,12 @@ async def test_rule_4_8_whoever_waits_for_an_end_is_told_of_it(journal: StoredJo
     await admit(journal, order("p", BOB))
     await settle(journal, done(await claim_one(journal)))
     # Nobody depends on it: no process is woken in vain.
-    await eventually(lambda: _has(heard, "relay"))
+    await eventually(lambda: has(heard, "relay"))
     assert "sweep" not in heard
     await admit(journal, order("p-2", BOB), order("c-2", depends_on="p-2"))
     heard.clear()
     await journal.cancel("p-2", "ann", "not wanted")
-    await eventually(lambda: _has(heard, "sweep"))
-
-
-async def _has(heard: list[str], what: str) -> bool:
-    return what in heard
+    await eventually(lambda: has(heard, "sweep"))
 
 
 async def test_rule_4_8_a_dependency_that_ended_long_ago_is_enough(place: Place) -> None:

@@ -54,9 +54,8 @@ async def claim(tx: Tx, core: Core, platform: str, owner: str, limit: int, lease
         taken = {row["lane_id"] for row in rows}
         await advance(tx, [lane["id"] for lane in lanes if lane["id"] not in taken])
     rows = await _readable(tx, core, rows)
-    evidence = await _evidence(
-        tx, core, [row["id"] for row in rows if row["attempts"] > 1 or row["state"] == State.IN_DOUBT]
-    )
+    # By the fence, not by `attempts`: an attempt that did not count may have left evidence too.
+    evidence = await _evidence(tx, core, [row["id"] for row in rows if row["fence"] > 1])
     return [_claim(tx, core, row, windows[row["id"]], evidence.get(row["id"], ())) for row in rows]
 
 
@@ -253,7 +252,7 @@ async def _go_on(tx: Tx, core: Core, settlements: Sequence[Settlement], rows: Ma
     await tx.many(
         "UPDATE commands SET state = $2, due_at = $3, attempts = attempts - $4::int, effect = $5, steps_sealed = $6,"
         " risk = $7, problem = $8, unverified = $9, failing_since = $10::float8, stopped_before = $11, flags = $12,"
-        " lapsed = 0, owner = NULL, lease_until = NULL WHERE id = $1",
+        " lapsed = CASE WHEN $4::int = 0 THEN 0 ELSE lapsed END, owner = NULL, lease_until = NULL WHERE id = $1",
         [_go_on_row(tx, core, s, rows[s.claim.id]) for s in settlements],
     )
     await _tell_parked(tx, core, [s for s in settlements if s.state is State.PARKED], rows)
@@ -280,6 +279,16 @@ def _go_on_row(tx: Tx, core: Core, s: Settlement, row: Row) -> tuple[Any, ...]:
         s.stopped_before if s.failing and s.claim.failing_since is None else s.claim.stopped_before,
         _flags(row, s),
     )
+
+
+async def flag(tx: Tx, claim: Claim, word: str) -> None:
+    """The claim may have ended, and the command may be another process's: the word goes into its result."""
+    rows = await tx.rows("SELECT flags FROM commands WHERE id = $1 FOR UPDATE", claim.id)
+    for row in rows:
+        flags = " ".join(sorted({*row["flags"].split(), word}))
+        await tx.run("UPDATE commands SET flags = $2 WHERE id = $1", claim.id, flags)
+    draft = AuditDraft(word, claim.view.platform, "worker", command=claim.view.command())
+    await write_audit(tx, [(draft, claim.id)], new_id)
 
 
 def _flags(row: Row, s: Settlement) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from worker.journal import acts, admission, care, claims, quarantine, relaying, sweeps
+from worker.journal import acts, admission, care, claims, limits, quarantine, relaying, sweeps
 from worker.journal.batching import Batcher
 from worker.journal.core import Core, write_audit
 from worker.journal.driver import Driver, Tx
@@ -19,6 +19,7 @@ from worker.journal.port import (
     JournalError,
     Outgoing,
     PlatformState,
+    Quota,
     Refusal,
     Settlement,
 )
@@ -84,6 +85,14 @@ class StoredJournal:
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         return await self.run(lambda tx: claims.settle(tx, self.core, settlements))
+
+    async def reserve(self, claim: Claim, quota: Quota) -> str | None:
+        """Count the command against the platform's limits, or say which one it would exceed (rule 7.4)."""
+        return await self.run(lambda tx: limits.reserve(tx, claim, quota))
+
+    async def flag(self, claim: Claim, flag: str) -> None:
+        """Say of a command what its result and the audit are to tell, whosever it is by now."""
+        await self.run(lambda tx: claims.flag(tx, claim, flag))
 
     async def mark_one(self, claim: Claim, evidence: EvidenceRow | None) -> bool:
         return await self._marking.submit((claim, evidence))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Literal, Protocol
 
 from worker.domain.effect import Risk
@@ -146,6 +147,17 @@ class Settlement:
 
 
 @dataclass(frozen=True, slots=True)
+class Quota:
+    """The part of a platform's limits (rule 7.4) that one command asks for. None: no such limit."""
+
+    kind: Literal["credit", "remove"]
+    amount: Decimal = Decimal(0)  # credits: in the platform's currency unit
+    subscriber_day: Decimal | None = None  # credit of one subscriber in 24 hours
+    platform_hour: Decimal | None = None  # credit of the whole platform in an hour
+    removes_per_hour: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PlatformState:
     """What all processes know of a platform. Times by the database's clock."""
 
@@ -213,7 +225,9 @@ class Journal(Protocol):
     # engine
     async def claim(self, platform: str, owner: str, limit: int, lease: float) -> list[Claim]: ...
     async def mark_sent(self, claims: Sequence[tuple[Claim, EvidenceRow | None]]) -> list[bool]: ...
+    async def reserve(self, claim: Claim, quota: Quota) -> str | None: ...
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]: ...
+    async def flag(self, claim: Claim, flag: str) -> None: ...
     async def sweep(self) -> int: ...
     async def rescue(self) -> int: ...
     async def heartbeat(self, owner: str, platforms: Sequence[str]) -> dict[str, PlatformState]: ...

@@ -147,6 +147,17 @@ commands = Table(
     Column("retry_of", Text),
     Column("original", Text),
     _flag("archived"),
+    Column("quota_kind", Text),  # credit, remove: where limits are set (rule 7.4)
+    Column("quota_at", Double),
+    Column("quota_amount", BIG),  # millionths of the platform's currency unit
+    Index(
+        "commands_quota",
+        "platform",
+        "quota_kind",
+        "quota_at",
+        postgresql_where=text("quota_at IS NOT NULL"),
+        sqlite_where=text("quota_at IS NOT NULL"),
+    ),
     Index(
         "commands_line",
         "lane_id",

@@ -113,6 +113,9 @@ def upgrade() -> None:
         sa.Column("retry_of", sa.Text(), nullable=True),
         sa.Column("original", sa.Text(), nullable=True),
         sa.Column("archived", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("quota_kind", sa.Text(), nullable=True),
+        sa.Column("quota_at", sa.Double(), nullable=True),
+        sa.Column("quota_amount", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index(
@@ -148,6 +151,14 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("finished_at IS NULL AND arrival IS NOT NULL"),
         sqlite_where=sa.text("finished_at IS NULL AND arrival IS NOT NULL"),
+    )
+    op.create_index(
+        "commands_quota",
+        "commands",
+        ["platform", "quota_kind", "quota_at"],
+        unique=False,
+        postgresql_where=sa.text("quota_at IS NOT NULL"),
+        sqlite_where=sa.text("quota_at IS NOT NULL"),
     )
     op.create_index(
         "commands_notify",
