@@ -9,6 +9,19 @@ from typing import Annotated
 
 import typer
 
+from worker.cli import (
+    audit,
+    commands,
+    contracts,
+    doctor,
+    events,
+    journal,
+    platforms,
+    quarantine,
+    send,
+    simulate,
+)
+from worker.cli import demo as demo_verb
 from worker.cli import run as run_verb
 from worker.cli.context import EXIT_CODES, FAILED, State, complain, explained
 
@@ -26,6 +39,11 @@ def build() -> typer.Typer:
     )
     app.callback()(root)
     app.command()(run_verb.run)
+    demo_verb.mount(app)
+    send.mount(app)
+    app.command()(doctor.doctor)
+    for group in (commands, quarantine, platforms, events, audit, journal, simulate, contracts):
+        group.mount(app)
     return app
 
 
@@ -61,7 +79,7 @@ def run(words: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code. An error is one sentence on standard error."""
     given = list(sys.argv[1:] if words is None else words)
     try:
-        build()(args=given, prog_name="worker")
+        build()(args=send.with_wait(given) if "send" in given else given, prog_name="worker")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else FAILED if end.code else 0
     except KeyboardInterrupt:

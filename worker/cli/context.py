@@ -6,7 +6,7 @@ import asyncio
 import os
 import pwd
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +91,11 @@ async def journal_of(settings: Settings) -> AsyncIterator[StoredJournal]:
         yield journal
     finally:
         await journal.close()
+
+
+async def with_journal(settings: Settings, work: Callable[[StoredJournal], Awaitable[T]]) -> T:
+    async with journal_of(settings) as journal:
+        return await work(journal)
 
 
 def actor() -> str:

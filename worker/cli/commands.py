@@ -1,0 +1,248 @@
+"""`worker commands`: what stands in the journal, and what people do to it (rules 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.cli import show
+from worker.cli.context import Json, Reason, actor, run, settings_of, with_journal
+from worker.cli.fields import FIELDS_HELP, data_of, list_fields, merged
+
+if TYPE_CHECKING:
+    from worker.journal.journal import StoredJournal
+    from worker.settings import Settings
+
+Name = Annotated[str, typer.Argument(metavar="ID", help="The number that `list` shows, or the sender's id.")]
+TIMES = ("received_at", "started_at", "finished_at", "due_at")
+
+
+def mount(app: typer.Typer) -> None:
+    group = typer.Typer(help="Look at commands and decide about them.", no_args_is_help=True)
+    for verb in (retry, resolve, cancel, archive):
+        group.command()(verb)
+    group.command("list")(list_)
+    group.command("show")(show_)
+    group.command(epilog=FIELDS_HELP)(edit)
+    app.add_typer(group, name="commands")
+
+
+def list_(
+    context: typer.Context,
+    state: Annotated[
+        str | None,
+        typer.Option(help="waiting, running, in_doubt, parked, succeeded, rejected, cancelled, expired."),
+    ] = None,
+    platform: Annotated[str | None, typer.Option(help="Of one platform.")] = None,
+    type: Annotated[str | None, typer.Option(help="Of one type, e.g. credit.add.v1.")] = None,
+    source: Annotated[str | None, typer.Option(help="Of one sender.")] = None,
+    partition: Annotated[str | None, typer.Option(help="About one object (its partitionkey).")] = None,
+    batch: Annotated[str | None, typer.Option(help="Of one batch (batchid).")] = None,
+    archived: Annotated[bool, typer.Option("--archived", help="Archived ones too.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, newest first.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """List commands, newest first."""
+    wanted = {
+        "state": state,
+        "platform": platform,
+        "type": type,
+        "source": source,
+        "partition_key": partition,
+        "batch_id": batch,
+        "archived": archived,
+    }
+    rows = run(with_journal(settings_of(context), lambda journal: journal.commands(wanted, limit)))
+    if as_json:
+        show.emit([show.moments(row, *TIMES) for row in rows])
+        return
+    columns = ("id", "sender's id", "type", "about", "state", "effect", "tries", "received", "why")
+    show.table(columns, (_line(row) for row in rows), "no command")
+
+
+def _line(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    problem = row["problem"] or {}
+    return (
+        row["id"],
+        row["message_id"],
+        row["type"].removesuffix(".v1"),
+        row["partition_key"],
+        row["state"],
+        row["effect"],
+        row["attempts"],
+        show.moment(row["received_at"]),
+        problem.get("code"),
+    )
+
+
+def show_(context: typer.Context, name: Name, as_json: Json = False) -> None:
+    """Show one command: attempts, readings, events, its line, and what to do."""
+    found = run(with_journal(settings_of(context), lambda journal: journal.command(name)))
+    if as_json:
+        show.emit(show.moments(found, *TIMES))
+        return
+    problem = found["problem"] or {}
+    lists = {"attempts_made", "readings", "events", "records", "line", "steps", "problem"}
+    show.facts({n: v for n, v in show.moments(found, *TIMES).items() if n not in lists})
+    if problem:
+        show.say("\nwhy")
+        show.facts(problem, "  ")
+    for title, rows, line in (
+        ("steps", found["steps"], _step),
+        ("attempts", found["attempts_made"], _attempt),
+        ("readings", found["readings"], _reading),
+        ("events", found["events"], _event),
+        ("records", found["records"], _record),
+        ("line", found["line"], _standing),
+    ):
+        if rows:
+            show.say(f"\n{title}")
+            for row in rows:
+                show.say(f"  {line(row)}")
+    if advice := _next(found):
+        show.say(f"\nnext: {advice}")
+
+
+def _step(row: Mapping[str, Any]) -> str:
+    return f"{row['name']}: {row['status']}"
+
+
+def _attempt(row: Mapping[str, Any]) -> str:
+    status = f", HTTP {row['status']}" if row["status"] else ""
+    took = f", {row['ms']:.0f} ms" if row["ms"] is not None else ""
+    return f"{row['number']}. {show.moment(row['at'])} {row['endpoint']}: {row['outcome']}{status}{took}"
+
+
+def _reading(row: Mapping[str, Any]) -> str:
+    return f"{show.moment(row['at'])} {row['kind']} attempt {row['attempt']}, {row['step']}: {row['reading']}"
+
+
+def _event(row: Mapping[str, Any]) -> str:
+    published = show.moment(row["published_at"]) or "not published yet"
+    return f"{row['type']} {row['event_id']} to {row['exchange'] or 'reply_to'}: {published}"
+
+
+def _record(row: Mapping[str, Any]) -> str:
+    why = f": {row['reason']}" if row.get("reason") else ""
+    return f"{row['at']} {row['what']} by {row['actor']}{why}"
+
+
+def _standing(row: Mapping[str, Any]) -> str:
+    return f"{row['id']} {row['message_id']}: {row['state']}"
+
+
+def _next(found: Mapping[str, Any]) -> str | None:
+    """What a person can do now."""
+    number = found["id"]
+    if found["state"] not in ("parked", "in_doubt"):
+        return None
+    if found["effect"] == "unknown":
+        return (
+            f"look at the readings and at the platform, then"
+            f" `worker commands resolve {number} --applied` or `--not-applied`, with --reason"
+        )
+    return (
+        f"`worker commands retry {number}`, `edit {number} FIELD=VALUE` or `cancel {number}`, with --reason"
+    )
+
+
+def retry(context: typer.Context, name: Name, reason: Reason, as_json: Json = False) -> None:
+    """Let a parked command go on, or run an ended one again as a new command."""
+    _act(context, lambda journal: journal.retry(name, actor(), reason), as_json)
+
+
+def cancel(context: typer.Context, name: Name, reason: Reason, as_json: Json = False) -> None:
+    """Cancel a command that has certainly had no effect."""
+    _act(context, lambda journal: journal.cancel(name, actor(), reason), as_json)
+
+
+def archive(context: typer.Context, name: Name, reason: Reason, as_json: Json = False) -> None:
+    """Take an ended command out of the lists."""
+    _act(context, lambda journal: journal.archive(name, actor(), reason), as_json)
+
+
+def resolve(
+    context: typer.Context,
+    name: Name,
+    reason: Reason,
+    applied: Annotated[
+        bool | None,
+        typer.Option("--applied/--not-applied", help="Whether it took effect.", show_default=False),
+    ] = None,
+    waive_window: Annotated[
+        bool,
+        typer.Option("--waive-window", help="Although its call might still take effect; it is recorded."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Say what took effect of a command whose effect is unknown."""
+    if applied is None:
+        raise typer.BadParameter("say which: --applied or --not-applied")
+    _act(context, lambda journal: journal.resolve(name, applied, actor(), reason, waive_window), as_json)
+
+
+def edit(
+    context: typer.Context,
+    name: Name,
+    fields: Annotated[list[str], typer.Argument(metavar="FIELD=VALUE", help="What changes; null removes.")],
+    reason: Reason,
+    as_json: Json = False,
+) -> None:
+    """Run a parked or ended command again with other data, as a new command."""
+    settings = settings_of(context)
+    done = run(with_journal(settings, lambda journal: _edit(settings, journal, name, fields, reason)))
+    _told(done, as_json)
+
+
+async def _edit(
+    settings: Settings, journal: StoredJournal, name: str, fields: list[str], reason: str
+) -> dict[str, Any]:
+    from worker.journal.acts import data_of as stored
+    from worker.messages.catalogue import find
+
+    before = await journal.command(name)
+    _, old = await journal.run(lambda tx: stored(tx, journal.core, name))
+    spec = find(before["type"])
+    model = spec.kinds.get(settings.kinds.get(before["platform"], "")) if spec else None
+    given = data_of(fields, list_fields(model))
+    whole = merged(old, given)
+    changes = {field: whole.get(field) for field in given}
+
+    def check(type: str, data: Mapping[str, Any]) -> None:
+        _check(settings, before, type, data)
+
+    return await journal.edit(str(before["id"]), changes, check, actor(), reason)
+
+
+def _check(settings: Settings, before: Mapping[str, Any], type: str, data: Mapping[str, Any]) -> None:
+    """An edited command is as valid as one that comes in, and is about the same object (rule 4.1)."""
+    from worker.journal.acts import ActRefused
+    from worker.messages.catalogue import check
+    from worker.messages.envelope import Envelope
+    from worker.messages.errors import Problem
+
+    checked = check(Envelope("edited", before["source"], type, data, reply_to="kept"), settings.kinds)
+    if isinstance(checked, Problem):
+        raise ActRefused(f"the edited command is not valid: {checked.message}")
+    if checked.partition_key != before["partition_key"]:
+        raise ActRefused(
+            f"an edit keeps the object, {before['partition_key']}: send a new command for another one"
+        )
+
+
+def _act(
+    context: typer.Context,
+    act: Callable[[StoredJournal], Awaitable[dict[str, Any]]],
+    as_json: bool,
+) -> None:
+    _told(run(with_journal(settings_of(context), act)), as_json)
+
+
+def _told(done: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        show.emit(done)
+        return
+    what = ", ".join(f"{name} {value}" for name, value in done.items() if name != "id")
+    show.say(f"command {done['id']}: {what}")

@@ -1,0 +1,122 @@
+"""`worker platforms`: how each is, and who may stop it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.cli import show
+from worker.cli.context import FAILED, USAGE, Fault, Json, Reason, actor, run, settings_of, with_journal
+
+if TYPE_CHECKING:
+    from worker.journal.port import PlatformState
+    from worker.settings import PlatformSettings, Settings
+
+Platform = Annotated[str, typer.Argument(metavar="PLATFORM", help="Its name in the settings.")]
+
+
+def mount(app: typer.Typer) -> None:
+    group = typer.Typer(help="See how platforms are; pause and resume them.", no_args_is_help=True)
+    group.command("list")(list_)
+    for verb in (check, pause, resume):
+        group.command()(verb)
+    app.add_typer(group, name="platforms")
+
+
+def list_(context: typer.Context, as_json: Json = False) -> None:
+    """List the platforms of the settings, and whether they are held, paused or broken."""
+    settings = settings_of(context)
+    states = {state.name: state for state in run(with_journal(settings, lambda journal: journal.platforms()))}
+    rows = [_row(name, one, states.get(name)) for name, one in settings.platforms.items()]
+    if as_json:
+        show.emit(rows)
+        return
+    columns = ("name", "kind", "url", "state", "since", "why")
+    show.table(columns, ([row[name] for name in columns] for row in rows), "no platform is configured")
+
+
+def _row(name: str, settings: PlatformSettings, state: PlatformState | None) -> dict[str, Any]:
+    row = {"name": name, "kind": settings.kind, "url": settings.url, "state": "well", "since": "", "why": ""}
+    if state is None:
+        return row
+    if state.paused_by:
+        why = f"{state.paused_by}: {state.paused_reason or ''}"
+        return row | {"state": "paused", "since": show.moment(state.paused_since), "why": why}
+    if state.held:
+        why = f"{state.held}: {state.held_text or ''}"
+        return row | {"state": "held", "since": show.moment(state.held_since), "why": why}
+    if state.broken_since:
+        why = "it does not answer; it is probed"
+        return row | {"state": "broken", "since": show.moment(state.broken_since), "why": why}
+    return row
+
+
+def check(
+    context: typer.Context,
+    platform: Annotated[
+        str | None, typer.Argument(metavar="[PLATFORM]", help="One of them; all without it.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Sign in and read: is each platform reachable, and what does it offer?"""
+    settings = settings_of(context)
+    names = [platform] if platform else list(settings.platforms)
+    for name in names:
+        known(settings, name)
+    reports = run(_check(settings, names))
+    if as_json:
+        show.emit(reports)
+    for report in () if as_json else reports:
+        show.say(f"{report['name']}: {report['said']}")
+        for service, facts in report["facts"].items():
+            show.say(f"  {service}: {_offered(facts)}")
+    if not all(report["well"] for report in reports):
+        raise typer.Exit(FAILED)
+
+
+async def _check(settings: Settings, names: list[str]) -> list[dict[str, Any]]:
+    from worker.cli.probe import probe
+
+    reports = []
+    for name in names:
+        said = await probe(name, settings.platforms[name])
+        reports.append({"name": name, "well": said.well, "said": said.text, "facts": dict(said.facts)})
+    return reports
+
+
+def _offered(facts: Any) -> str:
+    if not isinstance(facts, Mapping):
+        return str(facts)
+    parts = []
+    for name, value in facts.items():
+        if isinstance(value, (list, tuple)):
+            parts.append(
+                f"{len(value)} {name}" if name == "operations" else f"{name} {', '.join(value) or '-'}"
+            )
+        else:
+            parts.append(f"{name} {value}")
+    return "; ".join(parts)
+
+
+def pause(context: typer.Context, platform: Platform, reason: Reason) -> None:
+    """Start no call to the platform; its commands come in and wait."""
+    settings = settings_of(context)
+    known(settings, platform)
+    run(with_journal(settings, lambda journal: journal.pause(platform, actor(), reason)))
+    show.say(f"{platform} is paused: `worker platforms resume {platform}` lets it go on")
+
+
+def resume(context: typer.Context, platform: Platform, reason: Reason) -> None:
+    """End a pause, and a hold after the login was put right."""
+    settings = settings_of(context)
+    known(settings, platform)
+    stopped = run(with_journal(settings, lambda journal: journal.resume(platform, actor(), reason)))
+    show.say(f"{platform} goes on" if stopped else f"{platform} was neither paused nor held")
+
+
+def known(settings: Settings, name: str) -> None:
+    if name not in settings.platforms:
+        names = ", ".join(sorted(settings.platforms)) or "none is configured"
+        raise Fault(f"unknown platform {name!r}: we know {names}", USAGE)

@@ -1,0 +1,80 @@
+"""What verbs print: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDE = 200  # columns where nobody says how wide the page is, e.g. in a pipe
+
+
+def console(stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else WIDE
+    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+
+
+def emit(value: Any) -> None:
+    """JSON, indented, to standard output."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def say(text: str) -> None:
+    print(text)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str) -> None:
+    """`empty` is said instead of a table without rows."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        drawn.add_row(*(Text(_text(cell)) for cell in row))
+    if drawn.row_count == 0:
+        say(empty)
+    else:
+        console().print(drawn)
+
+
+def _text(cell: Any) -> str:
+    """Control characters of a sender's must not reach the terminal."""
+    text = "" if cell is None else str(cell)
+    return "".join(sign if sign.isprintable() or sign == "\n" else "\ufffd" for sign in text)
+
+
+def facts(pairs: Mapping[str, Any], indent: str = "") -> None:
+    """Name and value, one a line; what is empty is left out."""
+    shown = {name: value for name, value in pairs.items() if value not in (None, "", [], {}, ())}
+    width = max(map(len, shown), default=0)
+    for name, value in shown.items():
+        print(f"{indent}{name:<{width}}  {_text(value if isinstance(value, str) else _plain(value))}")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, (Mapping, list, tuple)):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)
+
+
+def moment(seconds: float | None) -> str:
+    """Seconds since the epoch, as a time of day in UTC."""
+    if seconds is None:
+        return ""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def moments(record: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """A copy for programs, with times as RFC 3339."""
+    from worker.messages.events import rfc3339
+
+    return {name: rfc3339(value) if name in names else value for name, value in record.items()}
