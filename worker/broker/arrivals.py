@@ -10,7 +10,7 @@ from worker.broker.topology import BULK, OWN_QUEUES
 from worker.domain.effect import Effect, risk_of
 from worker.domain.lifecycle import Priority
 from worker.journal.port import Arrival, Inquiry, NewCommand, Refusal
-from worker.messages.catalogue import Checked, check
+from worker.messages.catalogue import COMMANDS, Checked, check
 from worker.messages.envelope import Delivery, Envelope, Unreadable, read
 from worker.messages.errors import Code, Problem
 
@@ -33,7 +33,12 @@ class Reader:
             item = self._item(delivery)
         except Exception as error:
             item = refusal(delivery, _unexpected(error), {})
+        if isinstance(item, Refusal):
+            item = replace(item, named=self._names_ours(item.known))
         return Arrival(item, delivery.body, delivery.queue, delivery.headers)
+
+    def _names_ours(self, known: Mapping[str, Any]) -> bool:
+        return known.get("platform") in self._kinds and known.get("type") in COMMANDS
 
     def _item(self, delivery: Delivery) -> NewCommand | Refusal | Inquiry:
         envelope = read(delivery, self._max_bytes)
@@ -108,7 +113,15 @@ def unstorable(arrival: Arrival, error: Exception, bare: bool = False) -> Arriva
     headers = {} if bare else arrival.headers
     return replace(
         arrival,
-        item=Refusal(problem, attributes, arrival.body, arrival.queue, headers, reply_to=reply_to),
+        item=Refusal(
+            problem,
+            attributes,
+            arrival.body,
+            arrival.queue,
+            headers,
+            reply_to=reply_to,
+            named=item.named if isinstance(item, Refusal) else True,
+        ),
         headers=headers,
     )
 

@@ -500,7 +500,7 @@ def _refused(now: float, core: Core, refusal: Refusal, uid: str) -> tuple[Event,
     known = refusal.known
     platform = known.get("platform") or UNKNOWN
     kind = known.get("type") or UNKNOWN
-    named = platform != UNKNOWN and kind != UNKNOWN
+    named = refusal.named and platform != UNKNOWN and kind != UNKNOWN
     view = View(
         id=known.get("id"),
         source=known.get("source"),

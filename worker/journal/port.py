@@ -43,6 +43,7 @@ class Refusal:
     queue: str
     headers: Mapping[str, Any] = field(default_factory=dict, repr=False)
     reply_to: str | None = None
+    named: bool = True  # False: platform or type is none of ours, and must not stand in a routing key
 
 
 @dataclass(frozen=True, slots=True)
