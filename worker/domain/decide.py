@@ -127,13 +127,15 @@ class InDoubt:
     window_closed: bool
     now: float
     failing_for: float
+    settle: float = 120.0
     lag: float = 10.0  # increments: a reading counts when two, this far apart, agree
     strict: bool = False  # increments: zero at both ends is left to a person
 
 
 def reread(doubt: InDoubt, patience: Patience) -> float:
-    """Seconds to the next reading; the window's end comes by itself."""
-    return min(patience.wait(len(doubt.earlier) + 1), 60.0)
+    """Seconds to the next reading: by the schedule, but while the window is open often enough to see its start."""
+    wait = patience.wait(len(doubt.earlier) + 1)
+    return wait if doubt.window_closed else min(wait, doubt.settle / 4)
 
 
 def clear_up(doubt: InDoubt, now: Reading, verdict: Verdict, patience: Patience) -> Decision:
@@ -145,42 +147,64 @@ def clear_up(doubt: InDoubt, now: Reading, verdict: Verdict, patience: Patience)
             return Finish(dict(output))
         case NoEffect():
             if doubt.window_closed:
-                return Again(0.0, "no effect by the end of the window", failing=True)
+                return Again(0.0, "no effect by the end of the window")
         case Undecided(why):
             if doubt.window_closed:
-                return Park(Problem(Code.EFFECT_UNKNOWN, why), unknown=True)
+                return _unknown(why)
         case _:
             assert_never(verdict)
     return still_in_doubt(doubt, patience, "it does not show yet")
 
 
 def still_in_doubt(doubt: InDoubt, patience: Patience, why: str) -> Decision:
+    return _doubt(doubt, patience, reread(doubt, patience), why)
+
+
+def unread_again(doubt: InDoubt, patience: Patience) -> Decision:
+    """A reading failed: the longer it has been failing, the longer until the next one."""
+    after = min(max(reread(doubt, patience), doubt.failing_for / 4), patience.most)
+    after = after if doubt.window_closed else min(after, doubt.settle / 4)
+    return _doubt(doubt, patience, after, "the reading failed")
+
+
+def _doubt(doubt: InDoubt, patience: Patience, after: float, why: str) -> Decision:
     if doubt.failing_for > patience.retry_for:
-        return Park(Problem(Code.EFFECT_UNKNOWN, f"in doubt for too long: {why}"), unknown=True)
-    return Doubt(reread(doubt, patience), why)
+        return _unknown(f"in doubt for too long: {why}")
+    return Doubt(after, why)
+
+
+def _unknown(why: str) -> Park:
+    return Park(Problem(Code.EFFECT_UNKNOWN, why), unknown=True)
 
 
 def _clear_up_money(doubt: InDoubt, now: Reading, verdict: Verdict, patience: Patience) -> Decision:
+    if now.last_call is None:
+        verdict = _unexplained(doubt, verdict)
     if not _agreed(doubt, now):
-        return still_in_doubt_for(doubt, doubt.lag, patience)
-    if now.last_call is None and not isinstance(verdict, Undecided) and _wandered(doubt):
-        verdict = Undecided("the balance moved meanwhile, and no call records explain it")
+        if isinstance(verdict, Undecided) and now.last_call is None and _looked_long(doubt):
+            return _unknown(verdict.why)  # it goes on moving, and nothing will ever explain it
+        return _doubt(doubt, patience, doubt.lag, "a second reading must agree")
     match verdict:
         case TookEffect(output):
             return Finish(dict(output))
         case NoEffect():
             return _zero(doubt, patience)
         case Undecided(why):
-            if doubt.window_closed:
-                return Park(Problem(Code.EFFECT_UNKNOWN, why), unknown=True)
-            return still_in_doubt(doubt, patience, why)
+            return _unknown(why) if doubt.window_closed else still_in_doubt(doubt, patience, why)
         case _:
             assert_never(verdict)
 
 
-def still_in_doubt_for(doubt: InDoubt, after: float, patience: Patience) -> Decision:
-    decision = still_in_doubt(doubt, patience, "a second reading must agree")
-    return Doubt(after, decision.why) if isinstance(decision, Doubt) else decision
+def _unexplained(doubt: InDoubt, verdict: Verdict) -> Verdict:
+    """Without call records a balance that once moved by anything else proves nothing any more."""
+    moved = [after.verdict for after in doubt.earlier if isinstance(after.verdict, Undecided)]
+    if not moved or isinstance(verdict, Undecided):
+        return verdict
+    return Undecided(f"meanwhile {moved[-1].why}, and no call records explain it")
+
+
+def _looked_long(doubt: InDoubt) -> bool:
+    return doubt.window_closed and any(doubt.now - after.at >= doubt.lag for after in doubt.earlier)
 
 
 def _agreed(doubt: InDoubt, now: Reading) -> bool:
@@ -193,18 +217,12 @@ def _agreed(doubt: InDoubt, now: Reading) -> bool:
     )
 
 
-def _wandered(doubt: InDoubt) -> bool:
-    return any(isinstance(after.verdict, Undecided) for after in doubt.earlier)
-
-
 def _zero(doubt: InDoubt, patience: Patience) -> Decision:
     """Zero at both ends of the window: it was not applied (and will not be)."""
     if any(isinstance(after.verdict, TookEffect) for after in doubt.earlier):
-        text = "an earlier reading showed the amount, and now it is gone: calls may have used it up"
-        return Park(Problem(Code.EFFECT_UNKNOWN, text), unknown=True)
+        return _unknown("an earlier reading showed the amount, and now it is gone: calls may have used it up")
     if not doubt.window_closed:
         return still_in_doubt(doubt, patience, "not booked so far")
     if doubt.strict:
-        text = 'the balance did not move; credit_evidence = "strict" leaves it to a person'
-        return Park(Problem(Code.EFFECT_UNKNOWN, text), unknown=True)
+        return _unknown('the balance did not move; credit_evidence = "strict" leaves it to a person')
     return Again(0.0, "not booked by the end of the window")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
@@ -20,6 +20,8 @@ from worker.telemetry import Telemetry
 log = structlog.get_logger()
 
 BEAT = 1.0  # seconds between two heartbeats
+BREATH = 0.05  # seconds between two that were asked for: a thousand lost answers need no thousand heartbeats
+JOINING = 2 * BEAT  # seconds after which all others have learned of a process and have made room for it
 
 
 class Engine:
@@ -50,10 +52,28 @@ class Engine:
     async def start(self) -> None:
         self._journal.listen(self._heard)
         await self._beat_once()
-        loops = [self._heartbeats(), self._sweeps()]
-        loops += [runner.run() for runner in self._runners.values()]
-        loops += [keeper.run() for keeper in self._keepers.values()]
-        self._tasks = [asyncio.create_task(loop) for loop in loops]
+        for line in self.lines.values():
+            line.joining = line.state.processes > 1
+        loops = [self._heartbeats, self._sweeps, self._joins]
+        loops += [runner.run for runner in self._runners.values()]
+        loops += [keeper.run for keeper in self._keepers.values()]
+        self._tasks = [asyncio.create_task(self._for_ever(loop)) for loop in loops]
+
+    async def _for_ever(self, loop: Callable[[], Awaitable[None]]) -> None:
+        """A loop that breaks over something nobody foresaw is begun again: a platform must not stand still."""
+        while True:
+            try:
+                return await loop()
+            except Exception as error:
+                log.error("engine.loop_broke", error=type(error).__name__, exc_info=error)
+                await asyncio.sleep(1)
+
+    async def _joins(self) -> None:
+        """The calls at once of all processes together stay within the platform's limit (rule 7.3)."""
+        await asyncio.sleep(JOINING)
+        for name, line in self.lines.items():
+            line.joining = False
+            self._runners[name].wake()
 
     def _heard(self, channel: str) -> None:
         """What a commit, here or in another process, says there is to do."""
@@ -71,7 +91,8 @@ class Engine:
                 await self._beat_once()
             except JournalDown as error:
                 log.warning("journal.away", why=str(error))
-            await _rest(self._beat, BEAT)
+            await asyncio.sleep(BREATH)
+            await _rest(self._beat, BEAT - BREATH)
 
     async def _beat_once(self) -> None:
         states = await self._journal.heartbeat(self.owner, list(self.lines))
@@ -82,6 +103,8 @@ class Engine:
             self._show(line)
             if state.stopped or state.open_windows:
                 self._keepers[name].wake()
+            if line.joining and state.processes == 1:
+                line.joining, stopped = False, True
             if stopped and not state.stopped:
                 self._runners[name].wake()
 

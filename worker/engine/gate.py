@@ -11,25 +11,40 @@ class Gate:
     def __init__(self) -> None:
         self._inside = 0
         self._alone = asyncio.Lock()
-        self._empty = asyncio.Condition()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    @property
+    def closed(self) -> bool:
+        """One is alone inside, or waits to be: claim nothing that would only wait under its lease."""
+        return self._alone.locked()
 
     @asynccontextmanager
-    async def shared(self) -> AsyncIterator[None]:
+    async def enter(self, *, alone: bool, patience: float) -> AsyncIterator[bool]:
+        """False: the others did not leave within `patience` seconds. Only who wants to be alone meets that."""
+        if not alone:
+            async with self._shared():
+                yield True
+            return
+        async with self._alone:  # nobody comes in from here on
+            yield await self._left(patience)
+
+    @asynccontextmanager
+    async def _shared(self) -> AsyncIterator[None]:
         async with self._alone:
             self._inside += 1
+            self._empty.clear()
         try:
             yield
         finally:
-            await self._leave()
+            self._inside -= 1
+            if self._inside == 0:
+                self._empty.set()
 
-    @asynccontextmanager
-    async def alone(self) -> AsyncIterator[None]:
-        async with self._alone, self._empty:
-            await self._empty.wait_for(lambda: self._inside == 0)
-            yield
-
-    async def _leave(self) -> None:
-        self._inside -= 1
-        if self._inside == 0:
-            async with self._empty:
-                self._empty.notify_all()
+    async def _left(self, patience: float) -> bool:
+        try:
+            async with asyncio.timeout(patience):
+                await self._empty.wait()
+        except TimeoutError:
+            return False
+        return True

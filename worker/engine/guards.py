@@ -8,14 +8,15 @@ from collections.abc import Awaitable, Callable
 
 from worker.domain.outcome import NotSent, Outcome, Unclear
 
-# Lost answers that say nothing about the way to the platform: an operation that faults must not close it.
-FAULTS_OF_AN_OPERATION = frozenset({"server_fault", "garbage", "too_large", "lease_lost", "redirect"})
+# Why an answer was lost, where it says something about the way to the platform. All other words (server_fault,
+# garbage, redirect, ...) come from a platform that answered: an operation that faults must not close it.
+TRANSPORT = frozenset({"dns", "tls", "refused", "unreachable", "closed", "stale", "reset", "cut", "timeout"})
 
 
 def transport_failure(outcome: Outcome) -> bool:
     match outcome:
         case NotSent(why) | Unclear(why):
-            return why not in FAULTS_OF_AN_OPERATION
+            return why.rpartition(": ")[2] in TRANSPORT  # "read before: timeout"
         case _:
             return False
 
@@ -67,19 +68,14 @@ class ControlRead:
 
     async def begun_now(self) -> Outcome:
         """The outcome of a read that begins after this call: one under way already says too little."""
-        if self._running is None or self._running.done():
-            self._running = asyncio.create_task(self._control())
-            return await asyncio.shield(self._running)
-        if self._next is None or self._next.done():
+        if self._next is None:
             self._next = asyncio.create_task(self._after(self._running))
         return await asyncio.shield(self._next)
 
-    async def _after(self, running: asyncio.Task[Outcome]) -> Outcome:
-        await asyncio.wait([running])
-        self._running, self._next = self._next, None
-        return await self._control()
-
-    async def _control(self) -> Outcome:
+    async def _after(self, running: asyncio.Task[Outcome] | None) -> Outcome:
+        if running is not None:
+            await asyncio.wait([running])
+        self._running, self._next = self._next, None  # whoever comes from here on needs a later one
         return await self._read()
 
 

@@ -5,10 +5,11 @@ open circuit and a held login (rules 2.4, 3.2, 7.2). Without any of these it rea
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import structlog
 
-from worker.domain.outcome import Done
+from worker.domain.outcome import Busy, Done
 from worker.engine.line import Line
 from worker.journal.journal import StoredJournal
 from worker.journal.port import JournalDown
@@ -24,8 +25,8 @@ class Keeper:
         self._journal = journal
         self._owner = owner
         self._wake = asyncio.Event()
-        self._probes = 0  # in a row that failed
-        self._windows = 0
+        self._probes = 0  # in a row that failed while the platform was held or broken
+        self._not_before = float("-inf")  # loop time, where the platform said so
         self._last = float("-inf")  # loop time of the last read
 
     def wake(self) -> None:
@@ -51,7 +52,7 @@ class Keeper:
             return LEASE
         if not await self._journal.keep(f"keeper:{self._line.name}", self._owner, max(LEASE, 2 * every)):
             return LEASE / 3
-        rest = self._last + every - asyncio.get_running_loop().time()
+        rest = max(self._last + every, self._not_before) - asyncio.get_running_loop().time()
         if rest > 0:
             return rest
         await self._read()
@@ -64,23 +65,25 @@ class Keeper:
             return min(settings.hold_probe_first * 2.0**self._probes, settings.hold_probe_most)
         if state.broken_since:
             return min(settings.breaker_probe_first * 2.0**self._probes, settings.breaker_probe_most)
-        if state.open_windows or self._windows:
-            return settings.settle / 10
         self._probes = 0
-        return None
+        return settings.settle / 10 if state.open_windows else None
 
     async def _read(self) -> None:
         began = await self._journal.now()
         outcome = await self._line.control()
         self._last = asyncio.get_running_loop().time()
+        name, state = self._line.name, self._line.state
+        if isinstance(outcome, Busy):
+            self._not_before = self._last + outcome.after
         if not isinstance(outcome, Done):
-            self._probes = min(self._probes + 1, 20)
+            self._probes = min(self._probes + 1, 20) if state.held or state.broken_since else 0
             return
         self._probes = 0
-        name, state = self._line.name, self._line.state
-        self._windows = await self._journal.control_answered(name, began, self._line.settings.settle)
+        still_open = await self._journal.control_answered(name, began, self._line.settings.settle)
         if state.held and await self._journal.release(name, "worker", "a control read succeeded"):
             log.info("platform.released", platform=name)
         if state.broken_since:
             await self._journal.close_circuit(name)
             log.info("circuit.closed", platform=name)
+        if self._line.state is state:  # else a heartbeat knows more than we do
+            self._line.state = replace(state, open_windows=still_open)

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import structlog
+from tenacity import AsyncRetrying, retry_if_result, stop_after_attempt, wait_random_exponential
 
 from worker.domain.decide import Patience
 from worker.domain.evidence import Reading
-from worker.domain.outcome import Done, Ill, Outcome, Refused
-from worker.engine.guards import Breaker, ControlRead, Rate, share
+from worker.domain.outcome import Done, Ill, NotSent, Outcome, Refused
+from worker.engine.guards import Breaker, ControlRead, Rate, share, transport_failure
 from worker.engine.lease import LeaseGuard
 from worker.journal.journal import StoredJournal
-from worker.journal.port import Claim, EvidenceRow, PlatformState
-from worker.messages.errors import Code
+from worker.journal.port import Claim, EvidenceRow, JournalDown, PlatformState, Quota
+from worker.messages.errors import Code, Problem
 from worker.platforms.port import Platform, Reply, Step, Unread
 from worker.platforms.transport import boottime
 from worker.settings import PlatformSettings
 from worker.telemetry import Telemetry
 
 log = structlog.get_logger()
+
+QUICK_TRIES = 3  # within one attempt, and only while nothing was sent (rule 7.1)
+QUICK = 1.0  # seconds: a failure that took longer than this is not tried again at once
+CALLS = 3  # of one attempt, at most in a row: read, call, read
 
 
 class Line:
@@ -34,6 +41,7 @@ class Line:
         self.settings = settings
         self.state = PlatformState(platform.name)
         self.stopping = False
+        self.joining = False  # other processes do not know of us yet: we claim nothing
         self.patience = Patience(settings.retry_first, settings.retry_most, settings.retry_for)
         self.guards: dict[int, LeaseGuard] = {}
         self._journal = journal
@@ -48,8 +56,15 @@ class Line:
 
     @property
     def places(self) -> int:
-        """Calls at once that are our share."""
-        return share(self.settings.concurrency, self.state.processes, self.state.rank)
+        """Calls at once that are our share, and not more than the rate serves within a lease."""
+        ours = share(self.settings.concurrency, self.state.processes, self.state.rank)
+        served = int(self._rate.per_second * self.settings.timeout / CALLS)
+        return min(ours, max(served, 1))
+
+    @property
+    def closed(self) -> bool:
+        """Nothing is to go out: we stop, or the platform is held, paused or broken."""
+        return self.stopping or self.state.stopped
 
     def learn(self, state: PlatformState) -> None:
         """What the last heartbeat said of the platform and of those who share it."""
@@ -58,27 +73,64 @@ class Line:
         self.state = state
         self._rate.per_second = self.settings.rate / max(state.processes, 1)
 
-    async def call(self, step: Step, claim: Claim) -> Reply:
+    async def turn(self) -> None:
+        """Wait for our turn by the rate. Before the "sent" mark, so that its lease is not spent on waiting."""
         await self._rate.take()
-        reply = await self.platform.call(step, self.guards[claim.id])
+
+    async def call(self, step: Step, claim: Claim) -> Reply:
+        """One call, whose turn has come. While no byte was sent, and that quickly, it is tried again at once."""
+        tries = AsyncRetrying(
+            retry=retry_if_result(self._not_sent),
+            stop=stop_after_attempt(QUICK_TRIES),
+            wait=wait_random_exponential(multiplier=0.05, max=0.5),
+            retry_error_callback=lambda state: state.outcome and state.outcome.result(),
+        )
+        reply: Reply = await tries(self.platform.call, step, self.guards[claim.id])
         self._count(step.endpoint, reply.outcome)
         self._telemetry.call_seconds.labels(self.name).observe(reply.exchange.ms / 1000)
         await self._note(reply.outcome)
         return reply
 
-    async def look(self, step: Step, before: Reading | None) -> Reading | Unread:
-        await self._rate.take()
-        return await self.platform.look(step, before)
+    def _not_sent(self, reply: Reply) -> bool:
+        quickly = reply.exchange.ms < QUICK * 1000 and not self.closed
+        return quickly and isinstance(reply.outcome, NotSent) and transport_failure(reply.outcome)
 
-    async def note_unread(self, outcome: Unread) -> None:
-        """A reading failed: for the breaker it is as good as a call."""
-        await self._note(outcome)
+    async def look(self, step: Step, before: Reading | None) -> Reading | Unread:
+        """A reading. For the breaker it is as good as a call."""
+        await self._rate.take()
+        found = await self.platform.look(step, before)
+        if isinstance(found, Reading):
+            self._breaker.reset()
+        else:
+            await self._note(found)
+        return found
 
     async def _note(self, outcome: Outcome) -> None:
-        if self._breaker.note(outcome) and not self.state.broken_since:
-            self._breaker.reset()
-            log.warning("circuit.opened", platform=self.name, why=getattr(outcome, "why", ""))
+        """Never fails: the answer we have must not be lost because the journal is away."""
+        if not self._breaker.note(outcome) or self.state.broken_since:
+            return
+        self._breaker.reset()
+        log.warning("circuit.opened", platform=self.name, why=getattr(outcome, "why", ""))
+        try:
             await self._journal.break_circuit(self.name)
+        except JournalDown:
+            log.warning("journal.away", platform=self.name, why="the open circuit was not written")
+            return
+        self.state = replace(
+            self.state, broken_since=self.state.broken_since or 1.0
+        )  # until the next heartbeat
+
+    async def hold(self, ill: Ill) -> None:
+        """Not a command is at fault but the login or the platform: everything of it waits (rule 2.4)."""
+        code = Code.CREDENTIALS_REFUSED if ill.credentials else Code.PLATFORM_ILL
+        if self.state.held is None:
+            log.error("platform.held", platform=self.name, code=code.value, why=ill.text)
+        try:
+            await self._journal.hold(self.name, code.value, ill.text)
+        except JournalDown:
+            log.warning("journal.away", platform=self.name, why="the hold was not written")
+            return
+        self.state = replace(self.state, held=code.value, held_text=ill.text)  # until the next heartbeat
 
     def _count(self, endpoint: str, outcome: Outcome) -> None:
         self._telemetry.calls.labels(self.name, endpoint, type(outcome).__name__.lower()).inc()
@@ -126,3 +178,20 @@ class Line:
             return False
         self.guards[claim.id].renew(asked + claim.lease_until - claim.now)
         return True
+
+    async def over_limit(self, claim: Claim, step: Step) -> Problem | None:
+        """Take this call's part of the platform's limits, or say which one it would exceed (rule 7.4)."""
+        if (quota := self._quota(claim, step)) is None:
+            return None
+        over = await self._journal.reserve(claim, quota)
+        return None if over is None else Problem(Code.OVER_LIMIT, over)
+
+    def _quota(self, claim: Claim, step: Step) -> Quota | None:
+        """None, the usual case: no limit is set, and nothing is counted."""
+        limits = self.settings.limits
+        if claim.view.type.startswith("subscriber.remove.") and limits.removes_per_hour is not None:
+            return Quota("remove", removes_per_hour=limits.removes_per_hour)
+        day, hour = limits.credit_per_subscriber_day, limits.credit_per_hour
+        if step.amount is None or step.amount <= 0 or (day is None and hour is None):
+            return None
+        return Quota("credit", step.amount, subscriber_day=day, platform_hour=hour)

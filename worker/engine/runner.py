@@ -10,16 +10,19 @@ from typing import TypeVar
 
 import structlog
 
-from worker.domain.decide import Doubt, Hold
+from worker.domain.decide import Again, Doubt, Hold
 from worker.domain.lifecycle import State
-from worker.engine.attempt import GIVEN_BACK, Went, attempt
+from worker.domain.outcome import Ill
+from worker.engine.alarm import Alarm
+from worker.engine.attempt import attempt
 from worker.engine.gate import Gate
 from worker.engine.lease import LeaseGuard
 from worker.engine.line import Line
-from worker.engine.settle import settlement
+from worker.engine.settle import scrubbed, settlement, unspeakable
+from worker.engine.went import GIVEN_BACK, Went
 from worker.journal.journal import StoredJournal
 from worker.journal.port import Claim, JournalDown, Settlement
-from worker.messages.events import AuditDraft
+from worker.messages.errors import Code
 from worker.platforms.transport import boottime
 from worker.telemetry import Telemetry
 
@@ -27,6 +30,7 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 ALONE_AFTER = 2  # lapsed leases in a row
+CLOSING = 5.0  # seconds for settling what was cut short, at a stop
 
 
 class Runner:
@@ -48,7 +52,7 @@ class Runner:
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._claiming = asyncio.Lock()
-        self._due: float | None = None  # loop time at which something of ours falls due
+        self._alarm = Alarm()
 
     def wake(self) -> None:
         self._wake.set()
@@ -72,7 +76,7 @@ class Runner:
 
     async def _claim_free(self) -> bool:
         free = self.line.places - len(self._tasks)
-        if free <= 0 or self.line.state.stopped or self.line.stopping:
+        if free <= 0 or self.line.closed or self.line.joining or self._gate.closed:
             return False
         asked = boottime()
         lease = self.line.settings.lease
@@ -91,12 +95,8 @@ class Runner:
             log.error("attempt.broke", platform=self.line.name, error=type(error).__name__, exc_info=error)
 
     async def _wait(self) -> None:
-        loop = asyncio.get_running_loop()
-        patience = self._poll
-        if self._due is not None:
-            patience = max(min(patience, self._due - loop.time()), 0.001)
-            if self._due <= loop.time():
-                self._due = None
+        """For a signal, the next due time of ours, or the slow poll under both."""
+        patience = min(self._poll, self._alarm.rings_in())
         try:
             async with asyncio.timeout(patience):
                 await self._wake.wait()
@@ -105,10 +105,10 @@ class Runner:
 
     async def _work(self, claim: Claim) -> None:
         began = time.monotonic()
-        entered = self._gate.alone() if claim.lapsed >= ALONE_AFTER else self._gate.shared()
-        async with entered:
+        try:
             went = await self._attempt(claim)
-        guard = self.line.guards.pop(claim.id)
+        finally:
+            guard = self.line.guards.pop(claim.id)
         if went is None:
             log.warning("claim.ended", platform=self.line.name, command=claim.message_id)
             return
@@ -116,53 +116,59 @@ class Runner:
 
     async def _attempt(self, claim: Claim) -> Went | None:
         """Cancelled at the end of the grace time: what was sent is in doubt, the rest is given back (P9)."""
+        guard = self.line.guards[claim.id]
         try:
-            return await attempt(claim, self.line)
+            alone, patience = claim.lapsed >= ALONE_AFTER, self.line.settings.lease_margin * 2 / 3
+            async with self._gate.enter(alone=alone, patience=patience) as inside:
+                if not inside:
+                    return Went(Again(1.0, "it could not run alone yet", counted=False, failing=False))
+                return await attempt(claim, self.line)
         except asyncio.CancelledError:
-            if self.line.guards[claim.id].sent or claim.state is State.IN_DOUBT:
-                opens = self.line.guards[claim.id].sent
-                return Went(
-                    Doubt(0.0, "the worker was stopped during the call", opens=opens), outcome="cancelled"
-                )
-            return GIVEN
+            return cut_short(claim, guard, "the worker was stopped during the call")
         except JournalDown:
-            return None  # the "sent" commit is uncertain: no call was made; the lease ends by itself
+            # The "sent" commit is uncertain, and so no call was made.
+            return cut_short(claim, guard, "the journal went away before the call")
+        except Exception as error:  # ours or the adapter's: the command must not be lost with it
+            log.error("attempt.broke", platform=self.line.name, error=type(error).__name__, exc_info=error)
+            why = f"the worker failed: {type(error).__name__}"
+            went = cut_short(claim, guard, why)
+            if isinstance(went.decision, Doubt):
+                return went
+            return Went(Again(self.line.patience.wait(claim.attempts), why), outcome="broke")
 
     async def _settle(self, claim: Claim, went: Went, guard: LeaseGuard, began: float) -> None:
         if isinstance(went.decision, Hold):
-            await self._hold(went.decision)
+            credentials = went.decision.code is Code.CREDENTIALS_REFUSED
+            await self.line.hold(Ill(went.decision.text, credentials))
         flagged = ("sent_after_lease",) if guard.late else ()
         settled = settlement(claim, went, self.line.state.stopped_total, flagged)
         ours = await finish(self._write(settled))
         if guard.late:
             await self._say_late(claim)
         self._log(claim, went, settled, ours, began)
-        if settled.due_in:
-            self._fall_due(settled.due_in)
+        if ours and settled.due_in:
+            self._alarm.set(settled.due_in)
+            self._wake.set()
 
     async def _write(self, settled: Settlement) -> bool:
         """An answer that we have must not be lost: try until the journal takes it, or says it is not ours."""
-        wait = 0.05
+        wait, less = 0.05, [unspeakable, scrubbed]
         while True:
             try:
                 return await self._journal.settle_one(settled)
             except JournalDown:
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, 2.0)
-
-    async def _hold(self, hold: Hold) -> None:
-        if self.line.state.held is None:
-            log.error("platform.held", platform=self.line.name, code=hold.code.value, why=hold.text)
-        try:
-            await self._journal.hold(self.line.name, hold.code.value, hold.text)
-        except JournalDown:
-            log.warning("journal.away", platform=self.line.name, why="the hold was not written")
+            except Exception as error:  # something in it cannot be stored: without that, then
+                log.error("settle.broke", platform=self.line.name, error=type(error).__name__, exc_info=error)
+                if not less:
+                    raise
+                settled = less.pop()(settled)
 
     async def _say_late(self, claim: Claim) -> None:
         self._telemetry.late.labels(self.line.name).inc()
-        draft = AuditDraft("sent_after_lease", self.line.name, "worker", command=claim.view.command())
         try:
-            await self._journal.audit([draft])
+            await self._journal.flag(claim, "sent_after_lease")
         except JournalDown:
             log.error("sent_after_lease", platform=self.line.name, command=claim.message_id)
 
@@ -184,12 +190,6 @@ class Runner:
         if ours and settled.open_window:
             self._telemetry.doubts.labels(self.line.name).inc()
 
-    def _fall_due(self, seconds: float) -> None:
-        at = asyncio.get_running_loop().time() + seconds
-        if self._due is None or at < self._due:
-            self._due = at
-            self._wake.set()
-
     @property
     def running(self) -> int:
         return len(self._tasks)
@@ -204,10 +204,13 @@ class Runner:
         for task in list(self._tasks):
             task.cancel()
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=5)
+            await asyncio.wait(self._tasks, timeout=CLOSING)
 
 
-GIVEN = Went(GIVEN_BACK, outcome="given_back")
+def cut_short(claim: Claim, guard: LeaseGuard, why: str) -> Went:
+    if guard.sent or claim.state is State.IN_DOUBT:
+        return Went(Doubt(0.0, why, opens=guard.sent), outcome="cut_short")
+    return Went(GIVEN_BACK, outcome="given_back")
 
 
 async def finish(work: Awaitable[T]) -> T:
@@ -216,7 +219,7 @@ async def finish(work: Awaitable[T]) -> T:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait([task], timeout=5)
+        await asyncio.wait([task], timeout=CLOSING)
         raise
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, assert_never
 
 from worker.domain.decide import Again, Doubt, Finish, Hold, Park, Reject
 from worker.domain.effect import Effect, risk_of
 from worker.domain.lifecycle import EffectSeen, State
-from worker.engine.attempt import Went
+from worker.engine.went import Went
 from worker.journal.port import Claim, Settlement
 from worker.messages.errors import Code, Problem
 from worker.messages.events import MASK
+from worker.platforms.port import Step
 
 
 def settlement(claim: Claim, went: Went, stopped_total: float, flagged: tuple[str, ...] = ()) -> Settlement:
@@ -22,6 +24,7 @@ def settlement(claim: Claim, went: Went, stopped_total: float, flagged: tuple[st
         "flagged": flagged,
         "stopped_before": stopped_total,
     }
+    unverified = claim.unverified if went.unverified is None else went.unverified
     so_far = effect_of(claim.steps)
     match went.decision:
         case Finish(output):
@@ -36,7 +39,7 @@ def settlement(claim: Claim, went: Went, stopped_total: float, flagged: tuple[st
                 counted=counted,
                 effect=so_far,
                 steps=claim.steps,
-                unverified=went.unverified,
+                unverified=unverified,
                 failing=failing,
                 problem=Problem(Code.PLATFORM_UNREACHABLE, f"will be tried again: {why}")
                 if failing
@@ -51,7 +54,7 @@ def settlement(claim: Claim, went: Went, stopped_total: float, flagged: tuple[st
                 counted=False,
                 effect=so_far,
                 steps=claim.steps,
-                unverified=went.unverified,
+                unverified=unverified,
                 problem=Problem(code, text),
                 **common,
             )
@@ -84,16 +87,7 @@ def settlement(claim: Claim, went: Went, stopped_total: float, flagged: tuple[st
 
 def finished(claim: Claim, went: Went, output: Mapping[str, Any], common: dict[str, Any]) -> Settlement:
     """A step is done: the next one, or the command's end."""
-    assert went.step is not None
-    output = {**went.step.promises, **output}
-    if went.step.effect is Effect.DELETE and "removed" not in output:
-        output |= removed_before(claim)
-    if went.step.amount is not None:
-        output = {"amount": str(went.step.amount), **balance_before(claim, went), **output}
-    adopted = bool(output.get("adopted"))
-    changes = went.step.effect is not Effect.READ and not adopted
-    done = {"name": went.step.name, "status": "done", "output": output, "changes": changes}
-    steps = (*claim.steps, done)
+    steps = claim.steps if went.step is None else (*claim.steps, done(claim, went, went.step, output))
     left = tuple(s for s in went.steps_left if adopted_before(steps) or not s.after_adoption)
     if left:
         return Settlement(
@@ -117,17 +111,19 @@ def finished(claim: Claim, went: Went, output: Mapping[str, Any], common: dict[s
     )
 
 
-def balance_before(claim: Claim, went: Went) -> dict[str, Any]:
+def done(claim: Claim, went: Went, step: Step, output: Mapping[str, Any]) -> dict[str, Any]:
+    output = dict(output)
+    if step.amount is not None:
+        output = {"amount": str(step.amount), **balance_before(claim, went, step), **output}
+    changes = step.effect is not Effect.READ and not output.get("adopted")
+    return {"name": step.name, "status": "done", "output": output, "changes": changes}
+
+
+def balance_before(claim: Claim, went: Went, step: Step) -> dict[str, Any]:
     """From the evidence read before the call that took effect."""
-    rows = [e for e in (*claim.evidence, *went.evidence) if e.kind == "before"]
-    balance = rows[-1].reading.balance if rows else None
-    return {} if balance is None else {"balance_before": str(balance)}
-
-
-def removed_before(claim: Claim) -> dict[str, Any]:
-    """The record as it was read before a removal whose answer was lost."""
-    records = [e.reading.record for e in claim.evidence if e.kind == "before" and e.reading.record]
-    return {"removed": dict(records[-1])} if records else {}
+    kept = [e.reading for e in claim.evidence if e.kind == "before" and e.step == step.name]
+    before = went.before or (kept[-1] if kept else None)
+    return {} if before is None or before.balance is None else {"balance_before": str(before.balance)}
 
 
 def adopted_before(steps: Sequence[Mapping[str, Any]]) -> bool:
@@ -159,11 +155,62 @@ def rejected(
     claim: Claim, went: Went, problem: Problem, so_far: EffectSeen, common: dict[str, Any]
 ) -> Settlement:
     """A refusal after a finished step is `partly_done`, and names the steps (rule 1)."""
-    if so_far is EffectSeen.APPLIED and went.step is not None:
+    name = "the rest" if went.step is None else went.step.name
+    if so_far is EffectSeen.APPLIED:
         done = ", ".join(step["name"] for step in claim.steps)
-        text = f"{went.step.name} was refused ({problem.code}: {problem.message}) after these took effect: {done}"
+        text = f"{name} was refused ({problem.code}: {problem.message}) after these took effect: {done}"
         problem = Problem(Code.PARTLY_DONE, text, None, problem.platform_code, problem.platform_message)
     steps = claim.steps
-    if went.step is not None and not isinstance(went.decision, Finish) and claim.steps:
-        steps = (*steps, {"name": went.step.name, "status": "refused", "output": {}, "changes": False})
+    if went.step is not None and claim.steps:
+        steps = (*steps, {"name": name, "status": "refused", "output": {}, "changes": False})
     return Settlement(claim, State.REJECTED, effect=so_far, steps=steps, problem=problem, **common)
+
+
+def scrubbed(settled: Settlement) -> Settlement:
+    """The same without halves of characters and NULs, which a platform may send and no database stores."""
+    exchange, problem = settled.exchange, settled.problem
+    return replace(
+        settled,
+        steps=scrub(settled.steps),
+        output=scrub(settled.output),
+        secret_output=scrub(settled.secret_output),
+        details=scrub(settled.details),
+        problem=None if problem is None else replace(problem, **scrub(texts(problem))),
+        exchange=None if exchange is None else replace(exchange, request="", answer=""),
+        evidence=tuple(
+            replace(row, reading=replace(row.reading, record=scrub(row.reading.record)))
+            for row in settled.evidence
+        ),
+    )
+
+
+def texts(problem: Problem) -> dict[str, Any]:
+    return {"message": problem.message, "platform_message": problem.platform_message}
+
+
+def scrub(value: Any) -> Any:
+    match value:
+        case str():
+            return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+        case Mapping():
+            return {scrub(name): scrub(inner) for name, inner in value.items()}
+        case tuple() | list():
+            return type(value)(scrub(inner) for inner in value)
+        case _:
+            return value
+
+
+def unspeakable(settled: Settlement) -> Settlement:
+    """Nothing helps: a person is told that there is an answer which cannot be written down."""
+    text = f"the answer ({settled.outcome or settled.state.value}) cannot be stored: see the worker's log"
+    return Settlement(
+        settled.claim,
+        State.PARKED,
+        effect=EffectSeen.UNKNOWN,
+        steps=settled.claim.steps,
+        problem=Problem(Code.EFFECT_UNKNOWN, text),
+        open_window=settled.open_window,
+        failing=True,
+        flagged=settled.flagged,
+        stopped_before=settled.stopped_before,
+    )
