@@ -79,26 +79,26 @@ def linger(command: tuple[str, ...], yes: bool) -> tuple[str, ...]:
 
 
 @needs_the_demo
-def test_the_demo_leaves_nothing_behind():
+def test_the_demo_leaves_nothing_behind() -> None:
     assert left_by(DEMO) == []
 
 
 @needs_the_demo
-def test_a_demo_that_is_interrupted_leaves_nothing_behind():
+def test_a_demo_that_is_interrupted_leaves_nothing_behind() -> None:
     assert left_by_interrupting(DEMO) == []
 
 
-def test_a_private_broker_leaves_nothing_behind():
+def test_a_private_broker_leaves_nothing_behind() -> None:
     need_rabbitmq()
     assert left_by(linger(A_BROKER, False)) == []
 
 
-def test_a_private_broker_that_is_interrupted_leaves_nothing_behind():
+def test_a_private_broker_that_is_interrupted_leaves_nothing_behind() -> None:
     need_rabbitmq()
     assert left_by_interrupting(linger(A_BROKER, True)) == []
 
 
-def test_a_process_and_a_listener_that_stay_are_noticed():
+def test_a_process_and_a_listener_that_stay_are_noticed() -> None:
     before, mark = machine.take(), secrets.token_hex(8)
     text = (
         "import socket, time; s = socket.create_server(('127.0.0.1', 0)); print(flush=True); time.sleep(600)"
@@ -115,7 +115,7 @@ def test_a_process_and_a_listener_that_stay_are_noticed():
     assert [line.split()[0] for line in said] == ["process", "listener"]
 
 
-def test_what_an_installation_would_leave_is_noticed(tmp_path: Path):
+def test_what_an_installation_would_leave_is_noticed(tmp_path: Path) -> None:
     before = machine.take()
     machine.save(before, tmp_path / "machine.json")
     assert machine.load(tmp_path / "machine.json") == before
@@ -136,7 +136,7 @@ def test_what_an_installation_would_leave_is_noticed(tmp_path: Path):
     ]
 
 
-def test_installing_what_the_tests_need_started_and_enabled_nothing():
+def test_installing_what_the_tests_need_started_and_enabled_nothing() -> None:
     """`make test` looks at the machine before it installs; here is what had changed after that."""
     if not BEFORE_PACKAGES.exists():
         pytest.skip("only `make test` knows how the machine was before it installed anything")

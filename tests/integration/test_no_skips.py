@@ -12,8 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CONFTEST = "from tests.services.no_skips import pytest_make_collect_report, pytest_runtest_makereport\n"
 WHOLE_FILE = "import pytest\npytest.skip('nothing here', allow_module_level=True)\n"
-ONE_TEST = "import pytest\ndef test_it():\n    pytest.skip('no service')\n"
-EXPECTED = "import pytest\n@pytest.mark.xfail\ndef test_it():\n    assert False\n"
+ONE_TEST = "import pytest\ndef test_it() -> None:\n    pytest.skip('no service')\n"
+EXPECTED = "import pytest\n@pytest.mark.xfail\ndef test_it() -> None:\n    assert False\n"
 
 
 def outcome(folder: Path, text: str, ci: bool) -> tuple[int, str]:
@@ -42,7 +42,7 @@ def outcome(folder: Path, text: str, ci: bool) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("text", [WHOLE_FILE, ONE_TEST], ids=["a file", "a test"])
-def test_what_skips_at_home_fails_in_ci(text: str, tmp_path: Path):
+def test_what_skips_at_home_fails_in_ci(text: str, tmp_path: Path) -> None:
     code, said = outcome(tmp_path, text, ci=False)
     assert code in (0, 5)  # 5: nothing was collected
     assert "skipped" in said
@@ -51,5 +51,5 @@ def test_what_skips_at_home_fails_in_ci(text: str, tmp_path: Path):
     assert "no test skips in CI" in said
 
 
-def test_an_expected_failure_is_no_skip(tmp_path: Path):
+def test_an_expected_failure_is_no_skip(tmp_path: Path) -> None:
     assert outcome(tmp_path, EXPECTED, ci=True)[0] == 0

@@ -32,12 +32,12 @@ def instructions(name: str) -> list[str]:
     return re.findall(rf"^{name} (.+)$", last_stage, re.MULTILINE)
 
 
-def test_the_image_does_not_run_as_root():
+def test_the_image_does_not_run_as_root() -> None:
     assert instructions("USER") == ["worker"]
     assert DOCKERFILE.index("USER worker") < DOCKERFILE.index("ENTRYPOINT")
 
 
-def test_the_image_says_how_it_is_without_needing_another_program():
+def test_the_image_says_how_it_is_without_needing_another_program() -> None:
     check = instructions("HEALTHCHECK")[0]
     words = json.loads(check[check.index("CMD ") + 4 :])
     assert words[:2] == ["python", "-c"]
@@ -45,18 +45,18 @@ def test_the_image_says_how_it_is_without_needing_another_program():
     compile(words[2], "HEALTHCHECK", "exec")
 
 
-def test_a_stop_reaches_the_worker_and_not_a_shell():
+def test_a_stop_reaches_the_worker_and_not_a_shell() -> None:
     assert json.loads(instructions("ENTRYPOINT")[0]) == ["python", "-m", "worker"]
     assert json.loads(instructions("CMD")[0]) == ["run"]
 
 
-def test_the_image_installs_only_what_the_lock_has_a_hash_for():
+def test_the_image_installs_only_what_the_lock_has_a_hash_for() -> None:
     assert "--require-hashes" in DOCKERFILE
     assert "--only-binary :all:" in DOCKERFILE
     assert not re.search(r"https?://(?!127\.0\.0\.1)", DOCKERFILE)
 
 
-def test_everything_the_image_copies_is_sent_to_the_engine_and_no_key_is():
+def test_everything_the_image_copies_is_sent_to_the_engine_and_no_key_is() -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     sent = {line[1:] for line in lines if line.startswith("!")}
     copied = {words.split()[0] for words in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE)}
@@ -65,7 +65,7 @@ def test_everything_the_image_copies_is_sent_to_the_engine_and_no_key_is():
     assert "**/*.key" in lines
 
 
-def test_two_workers_run_and_get_the_time_to_finish_a_call(compose: dict[str, Any]):
+def test_two_workers_run_and_get_the_time_to_finish_a_call(compose: dict[str, Any]) -> None:
     worker = compose["services"]["worker"]
     grace = seconds(worker["stop_grace_period"])
     assert worker["deploy"]["replicas"] == 2
@@ -74,7 +74,7 @@ def test_two_workers_run_and_get_the_time_to_finish_a_call(compose: dict[str, An
     assert grace > PLATFORM_TIMEOUT + 10
 
 
-def test_the_simulator_runs_only_when_asked_for(compose: dict[str, Any]):
+def test_the_simulator_runs_only_when_asked_for(compose: dict[str, Any]) -> None:
     services = compose["services"]
     assert services["simulator"]["profiles"] == ["simulator"]
     assert [name for name, service in services.items() if "profiles" not in service] == [
@@ -84,7 +84,7 @@ def test_the_simulator_runs_only_when_asked_for(compose: dict[str, Any]):
     ]
 
 
-def test_workers_wait_until_broker_and_database_are_well(compose: dict[str, Any]):
+def test_workers_wait_until_broker_and_database_are_well(compose: dict[str, Any]) -> None:
     services = compose["services"]
     for name, wanted in services["worker"]["depends_on"].items():
         assert wanted == {"condition": "service_healthy"}
@@ -92,7 +92,7 @@ def test_workers_wait_until_broker_and_database_are_well(compose: dict[str, Any]
         assert any(volume.startswith(f"{name}:") for volume in services[name]["volumes"])
 
 
-def test_no_secret_stands_in_the_compose_file_and_a_missing_one_is_named(compose: dict[str, Any]):
+def test_no_secret_stands_in_the_compose_file_and_a_missing_one_is_named(compose: dict[str, Any]) -> None:
     text = (ROOT / "docker-compose.yml").read_text()
     example = (ROOT / "deploy" / "compose" / "env.example").read_text()
     for name in SECRETS:
@@ -100,13 +100,13 @@ def test_no_secret_stands_in_the_compose_file_and_a_missing_one_is_named(compose
         assert f"\n{name}=\n" in f"\n{example}"
 
 
-def test_only_the_loopback_interface_is_published(compose: dict[str, Any]):
+def test_only_the_loopback_interface_is_published(compose: dict[str, Any]) -> None:
     published = [port for service in compose["services"].values() for port in service.get("ports", ())]
     assert published
     assert all(port.startswith("127.0.0.1:") for port in published)
 
 
-def test_the_workers_settings_are_accepted(compose: dict[str, Any]):
+def test_the_workers_settings_are_accepted(compose: dict[str, Any]) -> None:
     written = compose["services"]["worker"]["environment"]
     environ = {
         name: re.sub(r"\$\{(\w+)(?::-([^}]*)|[^}]*)\}", lambda found: found[2] or "secret", value)
