@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from worker.domain.effect import Risk
@@ -104,14 +104,35 @@ async def show(tx: Tx, core: Core, name: str) -> dict[str, Any]:
 
 
 async def cancel(tx: Tx, core: Core, name: str, actor: str, reason: str) -> dict[str, Any]:
-    """A waiting one with nothing done, or a parked one that certainly had no effect."""
+    """A waiting one with nothing done, or a parked one whose effect is known.
+
+    With a finished step it ends `rejected` with `partly_done` (rule 1): what was done has to be in the answer.
+    """
     row = await _locked(tx, name)
-    parked = row["state"] == State.PARKED and row["effect"] == EffectSeen.NONE and row["steps_sealed"] is None
+    parked = row["state"] == State.PARKED and row["effect"] != EffectSeen.UNKNOWN and not row["unverified"]
     if not (untouched(row) or parked):
         raise ActRefused(_cannot(row, "cancelled"))
-    problem = Problem(Code.CANCELLED_BY_OPERATOR, f"cancelled by {actor}: {reason}")
-    await finish(tx, core, [Ending(row, State.CANCELLED, problem=problem, actor=actor, reason=reason)])
-    return {"id": row["id"], "state": State.CANCELLED.value}
+    steps = opened(core.vault, row["steps_sealed"]) or ()
+    if steps:
+        ending = _given_up(row, steps, actor, reason)
+    else:
+        problem = Problem(Code.CANCELLED_BY_OPERATOR, f"cancelled by {actor}: {reason}")
+        ending = Ending(row, State.CANCELLED, problem=problem, actor=actor, reason=reason)
+    await finish(tx, core, [ending])
+    return {"id": row["id"], "state": ending.state.value}
+
+
+def _given_up(row: Row, steps: Sequence[Mapping[str, Any]], actor: str, reason: str) -> Ending:
+    done = ", ".join(step["name"] for step in steps)
+    return Ending(
+        row,
+        State.REJECTED,
+        effect=EffectSeen.APPLIED,
+        problem=Problem(Code.PARTLY_DONE, f"given up by {actor} after {done}: {reason}"),
+        steps=steps,
+        actor=actor,
+        reason=reason,
+    )
 
 
 async def resolve(
@@ -171,6 +192,8 @@ async def retry(
         )
     if row["state"] == State.PARKED and data is None:
         return await _go_on(tx, row, actor, reason)
+    if row["state"] == State.PARKED:
+        raise ActRefused(f"command {row['id']} is parked: cancel it first, then edit and retry it")
     if not State(row["state"]).final:
         raise ActRefused(f"command {row['id']} is {row['state']}: it runs by itself")
     return await _again(tx, core, row, actor, reason, data)

@@ -381,14 +381,14 @@ def known_attributes(envelope: Envelope, platform: str) -> dict[str, Any]:
 def _conflict(envelope: Envelope, holder: Known) -> Problem:
     return Problem(
         Code.IDEMPOTENCY_CONFLICT,
-        f"this key belongs to message {holder.message_id}, which has other content and"
+        f"this idempotencykey belongs to message {holder.message_id}, which has other content and"
         f" {'took effect' if holder.status else 'has not ended'}",
         "idempotencykey",
     )
 
 
 def _no_parent(envelope: Envelope) -> Problem:
-    text = f"no command {envelope.depends_on!r} of source {envelope.source!r} has come before this one"
+    text = f"dependson: no command {envelope.depends_on!r} of source {envelope.source!r} has come before this one"
     return Problem(Code.UNKNOWN_DEPENDENCY, text, "dependson")
 
 

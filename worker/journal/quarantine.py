@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from worker.journal.driver import Row, Tx
 from worker.journal.endings import new_id
 from worker.journal.port import Refusal
 
+_UID = re.compile("[0-9a-f-]{4,36}")  # its first letters are enough
 ROWS, BYTES = "quarantine_rows", "quarantine_bytes"  # in `counters`: the bodies that are kept
 
 
@@ -142,6 +144,8 @@ def _record(row: Row) -> dict[str, Any]:
 
 async def body(tx: Tx, core: Core, uid: str) -> tuple[dict[str, Any], bytes | None, dict[str, str]] | None:
     """The record, the body as it came, and its headers. Looking is an act: the caller audits it."""
+    if not _UID.fullmatch(uid):
+        return None
     rows = await tx.rows(
         "SELECT *, body_sealed IS NOT NULL AS kept FROM quarantine WHERE uid = $1 OR uid LIKE $1 || '%'", uid
     )
