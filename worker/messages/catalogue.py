@@ -153,7 +153,7 @@ def _secrets(model: Model, path: str) -> Iterator[str]:
 def _unknown_command(command_type: str) -> Problem:
     near = difflib.get_close_matches(command_type, COMMANDS, 3, 0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"we know {_listed(COMMANDS)}"
-    return Problem(Code.UNKNOWN_COMMAND, f"unknown command {shown(command_type)!r}: {hint}", "type")
+    return Problem(Code.UNKNOWN_COMMAND, f"type: unknown command {shown(command_type)!r}: {hint}", "type")
 
 
 def _no_platform(platform: Any, kinds: Mapping[str, str]) -> Problem:

@@ -157,7 +157,7 @@ def _dispatch(delivery: Delivery, media: str, parameters: str, too_large: Proble
         return Opened(_from_headers(delivery.headers)[0], None)
     charset = re.search(r'charset="?([^";\s]+)', parameters, re.IGNORECASE)
     if charset and charset[1].lower() not in ("utf-8", "utf8", "us-ascii"):
-        return Opened({}, None, _bad("the content type names another charset than utf-8", "content_type"))
+        return Opened({}, None, _bad("the content type (content_type) names another charset than utf-8", "content_type"))
     if media == STRUCTURED:
         return _structured(delivery.body)
     headers, problem = _from_headers(delivery.headers)
@@ -178,7 +178,7 @@ def _structured(body: bytes) -> Opened:
 
 def _binary(body: bytes, media: str, headers: dict[str, Any], problem: Problem | None) -> Opened:
     if media and not _JSON_TYPE.fullmatch(media):
-        why = "the content type of the data has to be application/json"
+        why = "the content type of the data (datacontenttype) has to be application/json"
         return Opened(headers, None, problem or _bad(why, "datacontenttype"))
     parsed = parse(body)
     if parsed.value is None:

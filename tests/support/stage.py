@@ -1,0 +1,144 @@
+"""The whole thing, set up once for a file of tests: broker, journal, simulator, one worker, two listeners.
+
+    stage = staged()          # a fixture of the module, run on both journals
+
+    async def test_something(stage: Stage): ...
+
+Tests of such a file run in the event loop of the module: `pytestmark = MODULE`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.support.amqp import Heard, Listener, Sender, eventually
+from tests.support.storm import Sippulse
+from tests.support.worker import WorkerProcess, Workers
+from worker.sandbox.rabbitmq import PrivateRabbit
+
+MODULE = pytest.mark.asyncio(loop_scope="module")
+PLATFORM = "sippulse-br"
+DOMAIN = "sip.example"
+JOURNALS = ("sqlite", "postgresql")
+
+Settings = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(slots=True)
+class Stage:
+    """What a test may reach for. `journal`: the address of PostgreSQL, None for SQLite in the folder."""
+
+    folder: Path
+    broker: str
+    journal: str | None
+    platform: Sippulse
+    workers: Workers
+    results: Listener
+    audit: Listener
+    worker: WorkerProcess
+
+    async def send(self, *bodies: Any, queue: str = "provisioning.commands", **properties: Any) -> None:
+        """Commands, bytes, or messages made by `message`; in this order, all confirmed."""
+        async with Sender(self.broker) as sender:
+            for body in bodies:
+                await sender.send(body, queue, **properties)
+
+    async def ending(self, command_id: str, *statuses: str, within: float = 60.0) -> Heard:
+        """The first final result of a command (or the first event with one of `statuses`)."""
+        wanted = statuses or FINAL
+        found = await eventually(
+            lambda: next((e for e in self.results.of(command_id) if e.data["status"] in wanted), None),
+            within,
+            what=f"{' or '.join(wanted)} of {command_id}; heard {[e.type for e in self.results.of(command_id)]}",
+        )
+        assert isinstance(found, Heard)
+        return found
+
+    async def cli(self, *words: str, code: int | None = 0, **env: str) -> Any:
+        """Run a verb; `code` is what it has to end with, None for any."""
+        done = await self.workers.worker(*words, **env)
+        assert code in (None, done.code), f"worker {' '.join(words)}: {done.code}\n{done.out}\n{done.err}"
+        return done
+
+    async def settled(self, within: float = 60.0) -> None:
+        """Nothing waits in the journal to be sealed or published."""
+
+        async def quiet() -> bool:
+            figures = await self.figures()
+            return not (figures["worker_journal_unpublished"] or figures["worker_journal_unsealed"])
+
+        await eventually(quiet, within, 0.3, "an empty outbox")
+
+    async def figures(self) -> dict[str, float]:
+        """Samples of /metrics, with their labels as they stand there; those of the journal are 5 s old at most."""
+        return samples((await self.worker.get("/metrics"))[1])
+
+
+FINAL = ("succeeded", "rejected", "cancelled", "expired", "refused")
+
+
+def samples(text: str) -> dict[str, float]:
+    lines = (line for line in text.splitlines() if line and not line.startswith("#"))
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+
+def staged(
+    settings: Settings | None = None, journals: tuple[str, ...] = JOURNALS, **platform: Any
+) -> Callable[..., Any]:
+    """A fixture of the module's scope. `settings`: tables of worker.toml; `platform`: keys of the platform's."""
+
+    @pytest_asyncio.fixture(scope="module", loop_scope="module", params=journals)
+    async def stage(
+        request: pytest.FixtureRequest, rabbit: PrivateRabbit, tmp_path_factory: pytest.TempPathFactory
+    ) -> AsyncIterator[Stage]:
+        folder = tmp_path_factory.mktemp("stage")
+        async with opened(request, rabbit, folder, settings, **platform) as one:
+            yield one
+
+    return stage
+
+
+@asynccontextmanager
+async def opened(
+    request: pytest.FixtureRequest,
+    rabbit: PrivateRabbit,
+    folder: Path,
+    settings: Settings | None = None,
+    **platform: Any,
+) -> AsyncIterator[Stage]:
+    postgres = request.getfixturevalue("postgres") if request.param == "postgresql" else None
+    name = f"stage_{secrets.token_hex(4)}"
+    broker = rabbit.add_vhost(name)
+    journal = postgres.create_database(name) if postgres else None
+    try:
+        async with (
+            Sippulse(folder / "platform") as simulator,
+            Listener(broker) as results,
+            Listener(broker, "provisioning.audit") as audit,
+            Workers(
+                folder / "worker",
+                broker,
+                {PLATFORM: {"url": simulator.url, **platform}},
+                journal=journal,
+                settings=settings,
+            ) as workers,
+        ):
+            worker = await workers.start()
+            yield Stage(folder, broker, journal, simulator, workers, results, audit, worker)
+    finally:
+        rabbit.remove_vhost(name)
+        if postgres:
+            postgres.drop_database(name)
+
+
+def about(username: str, **data: Any) -> dict[str, Any]:
+    """The data of a command about one subscriber."""
+    return {"platform": PLATFORM, "subscriber": {"username": username, "domain": DOMAIN}, **data}
