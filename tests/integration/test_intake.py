@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.amqp import Sender, command, depth, eventually, message
 from tests.support.fake_journal import FakeJournal
+from tests.support.nodes import Node, mortal_rabbit, node
 from worker.broker.consumer import Options
 from worker.broker.intake import Intake, groups
 from worker.broker.link import Address, address
@@ -26,6 +27,8 @@ from worker.journal.port import Arrival, NewCommand, Refusal
 from worker.messages.envelope import Delivery, Envelope, read
 from worker.messages.errors import Code
 from worker.sandbox.rabbitmq import PrivateRabbit
+
+__all__ = ["mortal_rabbit", "node"]
 
 QUICK = Options(prefetch=100, hold=600, look=0.1, check=0.5, stall=3, grace=10)
 
@@ -326,29 +329,29 @@ async def test_a_deleted_queue_is_declared_again_and_consumed(rabbit_url: str):
         await eventually(lambda: journal.order == ids(2))
 
 
-async def test_a_restarted_and_a_killed_broker_are_survived(dedicated_rabbit: PrivateRabbit):
+async def test_a_restarted_and_a_killed_broker_are_survived(node: Node):
     journal = FakeJournal()
-    url = dedicated_rabbit.url
+    url = node.url
     async with intake(url, journal) as one:
         await consuming(one)
         await fill(url, numbered(200))
         await eventually(lambda: len(journal.order) == 200)
-        await asyncio.to_thread(dedicated_rabbit.restart)
+        await asyncio.to_thread(node.rabbit.restart)
         await fill(url, numbered(200, start=200))
         await eventually(lambda: len(journal.order) == 400)
-        await asyncio.to_thread(dedicated_rabbit.kill)
+        await asyncio.to_thread(node.rabbit.kill)
         await eventually(lambda: not one.health().well)
-        await asyncio.to_thread(dedicated_rabbit.start)
+        await asyncio.to_thread(node.rabbit.start)
         await fill(url, numbered(200, start=400))
         await eventually(lambda: len(journal.order) == 600)
         assert one.health().well
     assert journal.order == ids(600)
 
 
-async def test_rule_6_4_a_memory_alarm_does_not_hold_acknowledgements(dedicated_rabbit: PrivateRabbit):
-    url = dedicated_rabbit.url
+async def test_rule_6_4_a_memory_alarm_does_not_hold_acknowledgements(node: Node):
+    url = node.url
     await fill(url, numbered(300))
-    await asyncio.to_thread(dedicated_rabbit.raise_memory_alarm)
+    await asyncio.to_thread(node.rabbit.raise_memory_alarm)
     try:
         journal = FakeJournal()
         async with intake(url, journal) as one:
@@ -356,27 +359,27 @@ async def test_rule_6_4_a_memory_alarm_does_not_hold_acknowledgements(dedicated_
             await eventually(lambda: one.health().consumer.ready == 0)
             assert one.health().well
     finally:
-        await asyncio.to_thread(dedicated_rabbit.clear_memory_alarm)
+        await asyncio.to_thread(node.rabbit.clear_memory_alarm)
 
 
-async def test_a_broker_that_is_not_there_yet_is_waited_for(dedicated_rabbit: PrivateRabbit):
-    await asyncio.to_thread(dedicated_rabbit.kill)
+async def test_a_broker_that_is_not_there_yet_is_waited_for(node: Node):
+    await asyncio.to_thread(node.rabbit.kill)
     journal = FakeJournal()
-    async with intake(dedicated_rabbit.url, journal) as one:
+    async with intake(node.url, journal) as one:
         await eventually(lambda: "cannot be reached" in (one.health().consumer.ill or ""))
-        assert dedicated_rabbit.password not in str(one.health())
-        await asyncio.to_thread(dedicated_rabbit.start)
-        await fill(dedicated_rabbit.url, numbered(3))
+        assert node.rabbit.password not in str(one.health())
+        await asyncio.to_thread(node.rabbit.start)
+        await fill(node.url, numbered(3))
         await eventually(lambda: journal.order == ids(3))
 
 
 async def test_a_frozen_broker_that_thaws_has_one_consumer_of_ours_that_works(
-    dedicated_rabbit: PrivateRabbit,
+    node: Node,
 ):
     """A forgotten connection whose heartbeats go on would stay the active consumer, and get everything."""
     journal = FakeJournal()
-    url = dedicated_rabbit.url
-    pid = dedicated_rabbit.pid
+    url = node.url
+    pid = node.rabbit.pid
     assert pid is not None
     async with intake(url, journal) as one:
         await consuming(one)
@@ -389,7 +392,7 @@ async def test_a_frozen_broker_that_thaws_has_one_consumer_of_ours_that_works(
         await fill(url, numbered(300))
         await eventually(lambda: len(journal.order) == 300)
         await eventually(lambda: one.health().well)
-        consumers = await asyncio.to_thread(dedicated_rabbit.ctl, "list_consumers", "queue_name")
+        consumers = await asyncio.to_thread(node.rabbit.ctl, "list_consumers", "-p", node.vhost, "queue_name")
         assert consumers.splitlines().count(COMMANDS) == 1
     assert journal.order == ids(300)
 
@@ -408,12 +411,12 @@ async def test_a_stop_does_not_wait_for_a_journal_that_hangs(rabbit: PrivateRabb
     assert one.acked == 0
 
 
-async def test_stopping_does_not_wait_for_a_broker_that_is_gone(dedicated_rabbit: PrivateRabbit):
+async def test_stopping_does_not_wait_for_a_broker_that_is_gone(node: Node):
     journal = FakeJournal()
-    one = Intake(address(dedicated_rabbit.url), COMMANDS, journal, PlainReader(), options=QUICK)
+    one = Intake(address(node.url), COMMANDS, journal, PlainReader(), options=QUICK)
     await one.start()
     await consuming(one)
-    await asyncio.to_thread(dedicated_rabbit.kill)
+    await asyncio.to_thread(node.rabbit.kill)
     began = time.monotonic()
     await one.stop()
     assert time.monotonic() - began < 20

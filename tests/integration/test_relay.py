@@ -19,12 +19,15 @@ import pytest
 
 from tests.support.amqp import Listener, eventually
 from tests.support.fake_journal import FakeJournal
+from tests.support.nodes import Node, mortal_rabbit, node
 from worker.broker.link import address
 from worker.broker.publisher import MOST, MOST_BYTES, Publisher, flights
 from worker.broker.relay import Relay, RelayOptions
 from worker.broker.topology import AUDIT, RESULTS, declare
 from worker.journal.port import Outgoing
 from worker.sandbox.rabbitmq import PrivateRabbit
+
+__all__ = ["mortal_rabbit", "node"]
 
 QUICK = RelayOptions(deadline=3, poll=0.1, lease=1.5)
 
@@ -226,16 +229,16 @@ async def test_rule_6_4_closed_connections_lose_no_event(rabbit: PrivateRabbit, 
     assert sorted(first) == list(range(2000))
 
 
-async def test_rule_6_4_a_killed_broker_loses_no_event(dedicated_rabbit: PrivateRabbit):
+async def test_rule_6_4_a_killed_broker_loses_no_event(node: Node):
     journal = FakeJournal()
-    url = dedicated_rabbit.url
+    url = node.url
     async with Listener(url) as results, relay(url, journal) as it:
         journal.outbox = [event(row) for row in range(300)]
         await eventually(lambda: all_struck(journal))
-        await asyncio.to_thread(dedicated_rabbit.kill)
+        await asyncio.to_thread(node.rabbit.kill)
         journal.outbox += [event(row) for row in range(300, 600)]
         await eventually(lambda: not it.health().well)
-        await asyncio.to_thread(dedicated_rabbit.start)
+        await asyncio.to_thread(node.rabbit.start)
         await eventually(lambda: all_struck(journal))
         await results.until(lambda heard: len({one.event["id"] for one in heard}) == 600)
         assert it.health().well
@@ -253,18 +256,18 @@ async def test_a_deleted_exchange_is_declared_again(rabbit_url: str):
 
 
 async def test_rule_6_4_during_a_memory_alarm_events_wait_and_none_is_sent_twice(
-    dedicated_rabbit: PrivateRabbit,
+    node: Node,
 ):
-    url = dedicated_rabbit.url
+    url = node.url
     journal = FakeJournal()
     async with Listener(url) as results, relay(url, journal, options=replace(QUICK, deadline=1.0)) as it:
         await eventually(lambda: it.health().connected)
-        await asyncio.to_thread(dedicated_rabbit.raise_memory_alarm)
+        await asyncio.to_thread(node.rabbit.raise_memory_alarm)
         journal.outbox = [event(row) for row in range(50)]
         await eventually(lambda: it.health().blocked)
         assert "short of memory or disk" in (it.health().ill or "")
         assert results.heard == []
-        await asyncio.to_thread(dedicated_rabbit.clear_memory_alarm)
+        await asyncio.to_thread(node.rabbit.clear_memory_alarm)
         await eventually(lambda: all_struck(journal))
         await results.until(lambda heard: len(heard) >= 50)
         await eventually(lambda: it.health().well)
@@ -292,12 +295,12 @@ async def test_the_journal_failing_after_the_confirms_publishes_again_under_the_
     assert len({one.event["id"] for one in results.heard}) == 20
 
 
-async def test_a_broker_that_does_not_answer_ends_the_wait_at_the_deadline(dedicated_rabbit: PrivateRabbit):
+async def test_a_broker_that_does_not_answer_ends_the_wait_at_the_deadline(node: Node):
     journal = FakeJournal()
-    url = dedicated_rabbit.url
+    url = node.url
     async with Listener(url) as results, relay(url, journal, options=replace(QUICK, deadline=0.5)) as it:
         await eventually(lambda: it.health().connected)
-        pid = dedicated_rabbit.pid
+        pid = node.rabbit.pid
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)
         try:

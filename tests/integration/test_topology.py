@@ -58,7 +58,11 @@ async def test_what_the_delivery_limit_ends_is_kept_as_a_dead_letter(rabbit_url:
         await sender.send(command())
         channel = await connection.channel()
         queue = await channel.declare_queue("provisioning.commands", passive=True)
-        await queue.consume(lambda got: got.nack(requeue=True))
+
+        async def give_back(got: aio_pika.abc.AbstractIncomingMessage) -> None:
+            await got.nack(requeue=True)
+
+        await queue.consume(give_back)
         dead = await channel.declare_queue(DEAD, passive=True)
         letter = None
         async with asyncio.timeout(30):
