@@ -49,6 +49,7 @@ class Line:
         self._breaker = Breaker(settings.breaker_after)
         self._rate = Rate(settings.rate)
         self._control = ControlRead(self._read_control)
+        self._no_to_all = float("-inf")  # when a control read was last refused, by boottime
 
     @property
     def name(self) -> str:
@@ -141,12 +142,16 @@ class Line:
         """
         if not isinstance(outcome, Refused) or outcome.certain:
             return outcome
+        asked = boottime()
         control = await self._control.begun_now()
-        if isinstance(control, Done):
-            if outcome.code is Code.CREDENTIALS_REFUSED:
-                return Refused(Code.PLATFORM_REFUSED, outcome.text, outcome.platform_code, certain=True)
-            return outcome
-        return self.ill(control)
+        if not isinstance(control, Done):
+            return self.ill(control)
+        if self._no_to_all > asked - self.settings.timeout:
+            # While our call was under way everybody was refused, and now nobody is: it may have met that moment.
+            return Ill("it refused control reads a moment ago, and with them perhaps this call")
+        if outcome.code is Code.CREDENTIALS_REFUSED:
+            return Refused(Code.PLATFORM_REFUSED, outcome.text, outcome.platform_code, certain=True)
+        return outcome
 
     def ill(self, control: Outcome) -> Outcome:
         if isinstance(control, Refused):
@@ -162,6 +167,8 @@ class Line:
     async def _read_control(self) -> Outcome:
         outcome = await self.platform.control()
         self._count("control", outcome)
+        if isinstance(outcome, (Refused, Ill)):
+            self._no_to_all = boottime()
         return outcome
 
     def failing_for(self, claim: Claim) -> float:
