@@ -60,3 +60,14 @@ class Unclear:
 
 
 Outcome = Done | Refused | Ill | Busy | NotSent | Unclear
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What went over the wire, redacted: an attempt's row. Texts are at most 8 KiB, `ms` milliseconds."""
+
+    endpoint: str
+    ms: float
+    status: int | None = None  # of HTTP; None: no whole answer came
+    request: str = ""
+    answer: str = ""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from worker.domain.decide import Again, Decision
 from worker.domain.evidence import Credit, Reading
 from worker.domain.lifecycle import State
-from worker.domain.outcome import Outcome
+from worker.domain.outcome import Exchange, Outcome
 from worker.engine.line import Line
 from worker.journal.port import Claim, EvidenceRow
-from worker.platforms.port import Exchange, Step
+from worker.platforms.port import Step
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from typing import Any, Literal, Protocol
 from worker.domain.effect import Risk
 from worker.domain.evidence import Reading
 from worker.domain.lifecycle import EffectSeen, State
+from worker.domain.outcome import Exchange
 from worker.messages.envelope import Envelope
 from worker.messages.errors import Problem
 from worker.messages.events import AuditDraft, View
-from worker.platforms.port import Exchange
 
 # ---------------------------------------------------------------- intake
 

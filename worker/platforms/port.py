@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from worker.domain.effect import Effect
 from worker.domain.evidence import Reading
-from worker.domain.outcome import Busy, Ill, NotSent, Outcome, Refused, Unclear
+from worker.domain.outcome import Busy, Exchange, Ill, NotSent, Outcome, Refused, Unclear
 from worker.messages.errors import Problem
 
 
@@ -40,17 +40,6 @@ class Step:
     promises: Mapping[str, Any] = field(
         default_factory=dict
     )  # output once it took effect, however that is known
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """What went over the wire, redacted: an attempt's row. Texts are at most 8 KiB, `ms` milliseconds."""
-
-    endpoint: str
-    ms: float
-    status: int | None = None  # of HTTP; None: no whole answer came
-    request: str = ""
-    answer: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 
 from worker.domain.effect import Effect
 from worker.domain.evidence import Reading
-from worker.domain.outcome import Done, NotSent, Outcome, Refused, Unclear
+from worker.domain.outcome import Done, Exchange, NotSent, Outcome, Refused, Unclear
 from worker.domain.redaction import secrets_in
 from worker.messages.errors import Code, Problem
-from worker.platforms.port import Exchange, Guard, Order, Reply, Step, Unread
+from worker.platforms.port import Guard, Order, Reply, Step, Unread
 from worker.platforms.sippulse.answers import Answered
 from worker.platforms.sippulse.client import Client
 from worker.platforms.sippulse.fields import differing, filled_in, ours, shown

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from worker.domain.outcome import Refused
+from worker.domain.outcome import Exchange, Refused
 from worker.domain.redaction import Masker
 from worker.messages.errors import Code
-from worker.platforms.port import Exchange, Guard, Unread
+from worker.platforms.port import Guard, Unread
 from worker.platforms.sippulse.answers import Answered, Refusals, meaning
 from worker.platforms.sippulse.services import Services, Unusable
 from worker.platforms.sippulse.soap import HEADERS, Unbuildable
