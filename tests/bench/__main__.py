@@ -164,7 +164,11 @@ class Hall:
     def _answerer(self) -> tuple[int, str]:
         log = self.folder / "lean.log"
         child = self._keeper.spawn(
-            "lean", [sys.executable, "-m", "worker.simulators.lean", "--port", "0"], cwd=ROOT, log=log
+            "lean",
+            [sys.executable, "-m", "worker.simulators.lean", "--port", "0"],
+            env=dict(os.environ),
+            cwd=ROOT,
+            log=log,
         )
         return child.pid, said(log, "listening on ").split("listening on ")[1].split()[0]
 
@@ -172,7 +176,7 @@ class Hall:
         vhost = self.rabbit.add_vhost(f"plain-{uuid.uuid4().hex[:8]}")
         log = self.folder / f"plain-{uuid.uuid4().hex[:6]}.log"
         words = [sys.executable, "-m", "tests.bench.plain", vhost, self.platform]
-        child = self._keeper.spawn("plain", words, cwd=ROOT, log=log)
+        child = self._keeper.spawn("plain", words, env=dict(os.environ), cwd=ROOT, log=log)
         said(log, "ready")
         await asyncio.sleep(2)  # FastStream says nothing when its consumer is there
         try:
