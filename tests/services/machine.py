@@ -26,6 +26,7 @@ MARK = "PROVISIONING_TEST_MARK"
 SERVICE_PORTS = (4369, 5432, 5672, 15672, 25672)
 """Where the system's own epmd, PostgreSQL and RabbitMQ would listen if an installation had started them."""
 
+_ROOT = str(Path(__file__).parents[2])
 _LISTEN = "0A"
 _DEEP = (Path("/etc"), Path("/usr/local"), Path("/var/lib"), Path("/opt"))
 _SHALLOW = (
@@ -174,7 +175,7 @@ def _files() -> Iterator[str]:
 
 def _a_clone(path: str) -> bool:
     """A checkout may lie in the home folder: what happens inside it is its own affair."""
-    return os.path.exists(os.path.join(path, ".git"))
+    return path == _ROOT or os.path.exists(os.path.join(path, ".git"))
 
 
 def _entries(folder: Path) -> list[Path]:
