@@ -78,8 +78,20 @@ async def call_plainly(claim: Claim, line: Line, step: Step, left: tuple[Step, .
     if (over := await line.over_limit(claim, step)) is not None:
         return Went(Park(over), step, left, "over_limit")
     reply = await line.call(step, claim)
-    outcome = await line.confirm(reply.outcome)
-    return Went(decided(claim, line, step, outcome), step, left, label(reply.outcome), reply.exchange)
+    if gone_by_our_own_hand(claim, step, reply.outcome):
+        return Went(Finish(), step, left, label(reply.outcome), reply.exchange)
+    decision = decided(claim, line, step, await line.confirm(reply.outcome))
+    kept: tuple[EvidenceRow, ...] = ()
+    if reply.before is not None and isinstance(decision, Doubt):
+        kept = (EvidenceRow(step.name, claim.attempts, "before", reply.before),)
+    return Went(decision, step, left, label(reply.outcome), reply.exchange, kept)
+
+
+def gone_by_our_own_hand(claim: Claim, step: Step, outcome: Outcome) -> bool:
+    """An earlier attempt saw it and may have removed it after all: that it is gone is what was ordered."""
+    seen = any(e.step == step.name and e.kind == "before" and e.reading.present for e in claim.evidence)
+    missing = isinstance(outcome, Refused) and outcome.code is Code.NOT_FOUND and outcome.certain
+    return step.effect is Effect.DELETE and seen and missing
 
 
 async def call_with_evidence(claim: Claim, line: Line, step: Step, left: tuple[Step, ...]) -> Went | None:

@@ -8,6 +8,7 @@ from typing import Any, assert_never
 
 from worker.domain.decide import Again, Doubt, Finish, Hold, Park, Reject
 from worker.domain.effect import Effect, risk_of
+from worker.domain.evidence import money
 from worker.domain.lifecycle import EffectSeen, State
 from worker.engine.went import Went
 from worker.journal.port import Claim, Settlement
@@ -112,9 +113,11 @@ def finished(claim: Claim, went: Went, output: Mapping[str, Any], common: dict[s
 
 
 def done(claim: Claim, went: Went, step: Step, output: Mapping[str, Any]) -> dict[str, Any]:
-    output = dict(output)
+    output = {**step.promises, **output}
     if step.amount is not None:
-        output = {"amount": str(step.amount), **balance_before(claim, went, step), **output}
+        output = {"amount": money(step.amount), **balance_before(claim, went, step), **output}
+    if step.effect is Effect.DELETE and "removed" not in output:
+        output |= removed_before(claim, step)
     changes = step.effect is not Effect.READ and not output.get("adopted")
     return {"name": step.name, "status": "done", "output": output, "changes": changes}
 
@@ -123,7 +126,13 @@ def balance_before(claim: Claim, went: Went, step: Step) -> dict[str, Any]:
     """From the evidence read before the call that took effect."""
     kept = [e.reading for e in claim.evidence if e.kind == "before" and e.step == step.name]
     before = went.before or (kept[-1] if kept else None)
-    return {} if before is None or before.balance is None else {"balance_before": str(before.balance)}
+    return {} if before is None or before.balance is None else {"balance_before": money(before.balance)}
+
+
+def removed_before(claim: Claim, step: Step) -> dict[str, Any]:
+    """The record as it was read before a removal whose answer was lost."""
+    kept = [e.reading.record for e in claim.evidence if e.kind == "before" and e.step == step.name]
+    return {"removed": dict(kept[-1])} if kept else {}
 
 
 def adopted_before(steps: Sequence[Mapping[str, Any]]) -> bool:
