@@ -39,9 +39,10 @@ LONG = 60.0  # seconds: a lease that does not end within a test
 class Place:
     """One database, under one key."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, key: str | None = None) -> None:
         self.url = url
-        self.core = Core(Vault([new_key()]))
+        self.key = key or new_key()
+        self.core = Core(Vault([self.key]))
         self._opened: list[StoredJournal] = []
 
     async def open(self, **changes: Any) -> StoredJournal:

@@ -163,7 +163,9 @@ class PostgresDriver:
 
 def _down(error: BaseException) -> NoReturn:
     """Whatever is not about the data is about the database: nobody's message is to blame for it."""
-    log.warning("journal.down", error=type(error).__name__, sqlstate=getattr(error, "sqlstate", None))
+    state = str(getattr(error, "sqlstate", None) or "")
+    if state.startswith("42"):  # a table or a right is missing: it does not come back by itself
+        log.error("journal.statement_refused", error=type(error).__name__, sqlstate=state)
     raise JournalDown(f"the database does not answer: {type(error).__name__}") from None
 
 

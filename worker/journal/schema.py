@@ -11,7 +11,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, NullPool, create_engine, event, inspect, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from worker.journal.port import JournalDown, JournalError
@@ -65,8 +65,10 @@ def _sqlite(path: Path, only_empty: bool) -> str:
     try:
         with engine.begin() as connection:
             return _upgrade(connection, only_empty)
-    except DBAPIError as error:
+    except OperationalError as error:
         raise JournalDown(f"the journal's file {path.name} cannot be opened: {error.orig}") from None
+    except DatabaseError as error:
+        raise JournalError(f"[journal] url: {path.name} is no database of ours: {error.orig}") from None
 
 
 def _write_ahead(connection: Any, _record: object) -> None:
