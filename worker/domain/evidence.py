@@ -132,7 +132,7 @@ def judge_credit(before: Reading, now: Reading, credit: Credit) -> Verdict:
     if abs(explained - credit.amount) < half:
         if calls_cost(now.calls, credit):
             return Undecided(f"calls among {len(now.calls)} cost exactly the amount")
-        return TookEffect({"balance_after": str(now.balance)})
+        return TookEffect({"balance_after": money(now.balance)})
     if abs(explained) < half:
         if calls_cost(now.calls, credit):
             return Undecided(f"calls among {len(now.calls)} cost exactly the amount")
@@ -140,6 +140,13 @@ def judge_credit(before: Reading, now: Reading, credit: Credit) -> Verdict:
     return Undecided(
         f"the balance moved by {moved}, calls explain {explained - moved}, ordered were {credit.amount}"
     )
+
+
+def money(amount: Decimal) -> str:
+    """As results say it: at least two decimal places, more only where there are more."""
+    exponent = amount.as_tuple().exponent
+    whole = isinstance(exponent, int) and exponent > -2
+    return f"{amount:.2f}" if whole else f"{amount:f}"
 
 
 MOST_CALLS = 14  # 2^14 choices are looked at; with more calls in between a person decides
