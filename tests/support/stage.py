@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from aio_pika import Message
 
-from tests.support.amqp import Heard, Listener, Sender, eventually
+from tests.support.amqp import Heard, Listener, Sender, eventually, message
 from tests.support.storm import Sippulse
 from tests.support.worker import WorkerProcess, Workers
 from worker.sandbox.rabbitmq import PrivateRabbit
@@ -46,10 +47,10 @@ class Stage:
     worker: WorkerProcess
 
     async def send(self, *bodies: Any, queue: str = "provisioning.commands", **properties: Any) -> None:
-        """Commands, bytes, or messages made by `message`; in this order, all confirmed."""
+        """Commands, bytes, or messages made by `message` (without `properties`); in this order, all confirmed."""
+        made = [body if isinstance(body, Message) else message(body, **properties) for body in bodies]
         async with Sender(self.broker) as sender:
-            for body in bodies:
-                await sender.send(body, queue, **properties)
+            await sender.send_all(made, queue)
 
     async def ending(self, command_id: str, *statuses: str, within: float = 60.0) -> Heard:
         """The first final result of a command (or the first event with one of `statuses`)."""
