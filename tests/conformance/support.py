@@ -11,6 +11,7 @@ from typing import Any
 from worker.domain.effect import Risk
 from worker.domain.evidence import Reading
 from worker.domain.lifecycle import EffectSeen, State
+from worker.domain.outcome import Exchange
 from worker.journal.core import Core
 from worker.journal.journal import StoredJournal
 from worker.journal.opening import open_journal
@@ -28,7 +29,6 @@ from worker.journal.port import (
 from worker.journal.vault import Vault, new_key
 from worker.messages.envelope import Envelope
 from worker.messages.errors import Code, Problem
-from worker.platforms.port import Exchange
 
 PLATFORM = "sip-br"
 ALICE, BOB = "sip-br/subscriber/alice@example.org", "sip-br/subscriber/bob@example.org"

@@ -25,6 +25,7 @@ from tests.conformance.support import (
     settle,
     states,
 )
+from worker.journal.driver import Tx
 from worker.journal.journal import StoredJournal
 from worker.journal.port import JournalDown, JournalError
 from worker.journal.vault import new_key
@@ -195,16 +196,16 @@ async def test_a_deadlock_repeats_the_batch(place: Place) -> None:
     async def lock(journal: StoredJournal, first: str, second: str) -> None:
         alone = False
 
-        async def work(tx: object) -> None:
+        async def work(tx: Tx) -> None:
             nonlocal alone, runs
             runs += 1
-            await tx.rows("SELECT id FROM lanes WHERE key = $1 FOR UPDATE", first)  # type: ignore[attr-defined]
+            await tx.rows("SELECT id FROM lanes WHERE key = $1 FOR UPDATE", first)
             if not alone:
                 alone = True
                 await met.wait()
-            await tx.rows("SELECT id FROM lanes WHERE key = $1 FOR UPDATE", second)  # type: ignore[attr-defined]
+            await tx.rows("SELECT id FROM lanes WHERE key = $1 FOR UPDATE", second)
 
-        await journal.run(work)  # type: ignore[arg-type]
+        await journal.run(work)
 
     keys = ["sip-br/subscriber/alice@example.org", BOB]
     await asyncio.gather(lock(one, *keys), lock(other, *keys[::-1]))

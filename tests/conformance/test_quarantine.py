@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.conformance.support import (
@@ -227,7 +229,9 @@ async def test_rule_6_3_what_a_text_cannot_hold_is_about_the_data_never_about_th
 ) -> None:
     """Either stored, or refused as data: JournalDown would hold up everybody for ever."""
     text = f"a{what}b"
-    attributes = {"idempotency_key": text} if where == "key" else {where: text} if where != "id" else {}
+    attributes: dict[str, Any] = (
+        {"idempotency_key": text} if where == "key" else {where: text} if where != "id" else {}
+    )
     arrival = order(text if where == "id" else "m-1", **attributes)
     try:
         await journal.admit([arrival])
@@ -239,7 +243,7 @@ async def test_rule_6_3_what_a_text_cannot_hold_is_about_the_data_never_about_th
 async def test_rule_6_3_a_nul_inside_the_data_is_no_trouble(journal: StoredJournal) -> None:
     assert await admit(journal, order("m-1", data={"note": "a\0b"})) == ["admitted"]
     [one] = await journal.claim("sip-br", "w", 1, 60)
-    assert one.data["note"] == "a\0b"
+    assert one.data == {"note": "a\0b"}
 
 
 async def test_rule_6_3_a_refusal_full_of_garbage_can_be_kept(journal: StoredJournal) -> None:

@@ -15,6 +15,7 @@ from worker.journal.core import (
     opened,
     problem_text,
     sealed,
+    shown_steps,
     view_of,
     write_audit,
 )
@@ -22,7 +23,7 @@ from worker.journal.driver import Row, Tx
 from worker.journal.endings import Ending, advance, finish, lock_lanes, new_id, put_out, shown
 from worker.journal.port import Claim, EvidenceRow, Settlement, Window
 from worker.journal.vault import KeyMissing
-from worker.messages.errors import Code, Problem
+from worker.messages.errors import Problem
 from worker.messages.events import AuditDraft, render, result
 
 
@@ -53,65 +54,36 @@ async def claim(tx: Tx, core: Core, platform: str, owner: str, limit: int, lease
     if len(rows) < len(lanes):  # a lane that was due without a reason would never be looked at again
         taken = {row["lane_id"] for row in rows}
         await advance(tx, [lane["id"] for lane in lanes if lane["id"] not in taken])
-    rows = await _readable(tx, core, rows)
     # By the fence, not by `attempts`: an attempt that did not count may have left evidence too.
-    evidence = await _evidence(tx, core, [row["id"] for row in rows if row["fence"] > 1])
+    evidence = await _evidence(tx, [row["id"] for row in rows if row["fence"] > 1])
     return [_claim(tx, core, row, windows[row["id"]], evidence.get(row["id"], ())) for row in rows]
 
 
-async def _readable(tx: Tx, core: Core, rows: Sequence[Row]) -> Sequence[Row]:
-    """Without those that were stored under a key we were not given: a person must decide, the others go on."""
-    shut = [row for row in rows if not _can_open(core, row)]
-    if not shut:
-        return rows
-    text = "its data are stored under a key that this worker was not given: see [journal] keys, then retry it"
-    problem = Problem(Code.KEY_MISSING, text)
-    await tx.many(
-        "UPDATE commands SET state = 'parked', problem = $2, owner = NULL, lease_until = NULL WHERE id = $1",
-        [(row["id"], problem_text(problem)) for row in shut],
-    )
-    for row in shut:
-        await tell_parked_row(tx, core, row, EffectSeen(row["effect"]), problem)
-    await advance(tx, [row["lane_id"] for row in shut])
-    gone = {row["id"] for row in shut}
-    return [row for row in rows if row["id"] not in gone]
-
-
-def _can_open(core: Core, row: Row) -> bool:
-    tokens = (row["data_sealed"], row["steps_sealed"])
-    return all(token is None or core.vault.can_open(token) for token in tokens)
-
-
 async def tell_parked_row(tx: Tx, core: Core, row: Row, effect: EffectSeen, problem: Problem | None) -> None:
-    steps = ()
-    if problem is None or problem.code is not Code.KEY_MISSING:
-        steps = opened(core.vault, row["steps_sealed"]) or ()
     draft = result(
         view_of(row),
         "parked",
         at=tx.now,
         effect=effect.value,
         error=problem,
-        steps=shown(steps),
+        steps=shown_steps(core.vault, row),
         finished=False,
     )
     await put_out(tx, core, [(row["id"], render(draft, row["sequence"] + 1, core.source), None)])
     await tx.run("UPDATE commands SET sequence = sequence + 1, notify_at = NULL WHERE id = $1", row["id"])
 
 
-async def _evidence(tx: Tx, core: Core, ids: Sequence[int]) -> dict[int, tuple[EvidenceRow, ...]]:
+async def _evidence(tx: Tx, ids: Sequence[int]) -> dict[int, list[Row]]:
     if not ids:
         return {}
-    rows = await tx.rows("SELECT * FROM evidence WHERE command_id = ANY($1) ORDER BY id", list(ids))
-    found: dict[int, tuple[EvidenceRow, ...]] = {}
-    for row in rows:
-        reading = reading_from(core.vault.open(row["reading_sealed"]))
-        kept = EvidenceRow(row["step"], row["attempt"], row["kind"], reading, row["at"])
-        found[row["command_id"]] = (*found.get(row["command_id"], ()), kept)
+    found: dict[int, list[Row]] = {}
+    for row in await tx.rows("SELECT * FROM evidence WHERE command_id = ANY($1) ORDER BY id", list(ids)):
+        found.setdefault(row["command_id"], []).append(row)
     return found
 
 
-def _claim(tx: Tx, core: Core, row: Row, lane: Row, evidence: tuple[EvidenceRow, ...]) -> Claim:
+def _claim(tx: Tx, core: Core, row: Row, lane: Row, evidence: Sequence[Row]) -> Claim:
+    data, steps, readings = _contents(core, row, evidence)
     window = None
     if row["state"] == State.IN_DOUBT:
         opened_at = lane["window_opened"]
@@ -127,11 +99,11 @@ def _claim(tx: Tx, core: Core, row: Row, lane: Row, evidence: tuple[EvidenceRow,
         now=tx.now,
         state=State(row["state"]),
         view=view_of(row),
-        data=_data(core, row),
+        data=data,
         attempts=row["attempts"],
         lapsed=row["lapsed"],
-        steps=tuple(opened(core.vault, row["steps_sealed"]) or ()),
-        evidence=evidence,
+        steps=steps,
+        evidence=readings,
         window=window,
         unverified=bool(row["unverified"]),
         expires_at=row["expires_at"],
@@ -142,13 +114,26 @@ def _claim(tx: Tx, core: Core, row: Row, lane: Row, evidence: tuple[EvidenceRow,
     )
 
 
-def _data(core: Core, row: Row) -> dict[str, Any] | None:
-    """None when its key is missing: then it is parked, and does not stop the others of the claim."""
+Contents = tuple[dict[str, Any] | None, tuple[Mapping[str, Any], ...], tuple[EvidenceRow, ...]]
+
+
+def _contents(core: Core, row: Row, evidence: Sequence[Row]) -> Contents:
+    """Data, finished steps and readings. Without data when a key is missing: then the engine parks it,
+    and it does not stop the others of the claim."""
+    vault = core.vault
     try:
-        data: dict[str, Any] = core.vault.open(row["data_sealed"])
+        return (
+            vault.open(row["data_sealed"]),
+            tuple(opened(vault, row["steps_sealed"]) or ()),
+            tuple(_reading(core, kept) for kept in evidence),
+        )
     except KeyMissing:
-        return None
-    return data
+        return None, (), ()
+
+
+def _reading(core: Core, row: Row) -> EvidenceRow:
+    reading = reading_from(core.vault.open(row["reading_sealed"]))
+    return EvidenceRow(row["step"], row["attempt"], row["kind"], reading, row["at"])
 
 
 async def mark_sent(tx: Tx, core: Core, claims: Sequence[tuple[Claim, EvidenceRow | None]]) -> list[bool]:
@@ -271,7 +256,10 @@ def _go_on_row(tx: Tx, core: Core, s: Settlement, row: Row) -> tuple[Any, ...]:
         # A reading while in doubt is no attempt: there is none to give back.
         0 if s.counted or s.claim.state is State.IN_DOUBT else 1,
         s.effect.value,
-        sealed(core.vault, [dict(step) for step in s.steps] or None),
+        # One whose key is missing does not know its steps: they stay as they are.
+        row["steps_sealed"]
+        if s.claim.data is None
+        else sealed(core.vault, [dict(p) for p in s.steps] or None),
         row["risk"] if s.risk is None else s.risk.value,
         problem_text(s.problem),
         s.unverified,

@@ -80,6 +80,14 @@ def opened(vault: Vault, token: str | None) -> Any:
     return None if token is None else vault.open(token)
 
 
+def shown_steps(vault: Vault, row: Row) -> list[dict[str, Any]]:
+    """Name and status of the finished steps, for events; none where their key is missing."""
+    token = row["steps_sealed"]
+    if token is None or not vault.can_open(token):
+        return []
+    return [{"name": step["name"], "status": step["status"]} for step in vault.open(token)]
+
+
 def sealed(vault: Vault, value: Any) -> str | None:
     return None if value is None else vault.seal(value)
 

@@ -12,9 +12,9 @@ from worker.domain.effect import Risk
 from worker.domain.lifecycle import EffectSeen, State
 from worker.journal.admission import queue_up, untouched
 from worker.journal.claims import open_windows, tell_parked_row
-from worker.journal.core import Core, opened, problem_of, problem_text, view_of, write_audit
+from worker.journal.core import Core, problem_of, problem_text, shown_steps, view_of, write_audit
 from worker.journal.driver import Row, Tx
-from worker.journal.endings import Ending, advance, finish, lock_lanes, new_id, put_out, shown
+from worker.journal.endings import Ending, advance, finish, lock_lanes, new_id, put_out
 from worker.messages.errors import Code, Problem
 from worker.messages.events import AuditDraft, render, result, rfc3339
 
@@ -133,7 +133,7 @@ async def tell_delayed(tx: Tx, core: Core) -> int:
             at=tx.now,
             effect=row["effect"],
             error=problem_of(row["problem"]),
-            steps=shown(opened(core.vault, row["steps_sealed"]) or ()),
+            steps=shown_steps(core.vault, row),
             finished=False,
             state=row["state"],
             reason=reason,
