@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
 Name = Annotated[str, typer.Argument(metavar="ID", help="The number that `list` shows, or the sender's id.")]
+BELOW = {"attempts_made", "readings", "events", "records", "line", "steps", "problem", "window"}
 TIMES = ("received_at", "started_at", "finished_at", "due_at")
 
 
@@ -84,8 +85,8 @@ def show_(context: typer.Context, name: Name, as_json: Json = False) -> None:
         show.emit(show.moments(found, *TIMES))
         return
     problem = found["problem"] or {}
-    lists = {"attempts_made", "readings", "events", "records", "line", "steps", "problem"}
-    show.facts({n: v for n, v in show.moments(found, *TIMES).items() if n not in lists})
+    show.facts({name: value for name, value in show.moments(found, *TIMES).items() if name not in BELOW})
+    show.facts({"window": _window(found["window"], found["id"])})
     if problem:
         show.say("\nwhy")
         show.facts(problem, "  ")
@@ -103,6 +104,16 @@ def show_(context: typer.Context, name: Name, as_json: Json = False) -> None:
                 show.say(f"  {line(row)}")
     if advice := _next(found):
         show.say(f"\nnext: {advice}")
+
+
+def _window(window: Mapping[str, Any], number: int) -> str | None:
+    """Since when a lost answer holds the key, and whose."""
+    if window["window_opened"] is None:
+        return None
+    whose = "" if window["window_command"] == number else f" by command {window['window_command']}"
+    return (
+        f"the key is held{whose} since {show.moment(window['window_opened'])}: a call may yet have an effect"
+    )
 
 
 def _step(row: Mapping[str, Any]) -> str:
@@ -190,7 +201,7 @@ def edit(
     reason: Reason,
     as_json: Json = False,
 ) -> None:
-    """Run a parked or ended command again with other data, as a new command."""
+    """Run an ended command again with other data, as a new command; a parked one is cancelled first."""
     settings = settings_of(context)
     done = run(with_journal(settings, lambda journal: _edit(settings, journal, name, fields, reason)))
     _told(done, as_json)

@@ -66,15 +66,29 @@ def state(context: typer.Context) -> State:
 
 
 def settings_of(context: typer.Context, *, logs: bool = False) -> Settings:
-    """The settings, read. `logs`: as they say; else only what goes wrong, in words for eyes."""
+    """The settings, read. `logs`: written as they say; else not at all, for a verb tells what is wrong itself."""
+    given = state(context)
+    settings = given.settings()
+    if logs:
+        from worker.logs import configure
+
+        configure(settings.logs)
+    else:
+        quieten(given.debug)
+    return settings
+
+
+def quieten(debug: bool) -> None:
+    """Libraries complain on standard error beside the one sentence that a verb says."""
+    import logging
+
     from worker.logs import configure
     from worker.settings import LogSettings
 
-    given = state(context)
-    settings = given.settings()
-    quiet = LogSettings(level="debug" if given.debug else "error", format="console")
-    configure(settings.logs if logs else quiet)
-    return settings
+    configure(LogSettings(level="debug" if debug else "error", format="console"))
+    if not debug:
+        for handler in logging.getLogger().handlers:
+            handler.setLevel(logging.CRITICAL + 1)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

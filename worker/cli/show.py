@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 WIDE = 200  # columns where nobody says how wide the page is, e.g. in a pipe
 
@@ -43,7 +44,15 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str) -> 
     if drawn.row_count == 0:
         say(empty)
     else:
-        console().print(drawn)
+        say(_drawn(drawn))
+
+
+def _drawn(table: Table) -> str:
+    """Without the white space at the end of its lines."""
+    page = console()
+    with page.capture() as captured:
+        page.print(table)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines() if line.strip())
 
 
 def _text(cell: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, disable_created_metrics, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -76,6 +76,8 @@ class Metrics:
         self._registry = registry
         self._watch = watch
         self._collector = PartsCollector()
+        # A line more for each series, which nobody asks for.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library says no types here
         registry.register(self._collector)
 
     @property

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.context import FAILED, state
+from worker.cli.context import FAILED, quieten, state
 
 SEED = 7
 
@@ -30,10 +30,8 @@ def demo(
 
     from worker.cli.demo.flow import play
     from worker.cli.demo.stage import Stage, Stopped, stopped_by_signals
-    from worker.logs import configure
-    from worker.settings import LogSettings
 
-    configure(LogSettings(level="debug" if state(context).debug else "error", format="console"))
+    quieten(state(context).debug)
     well = False
     try:
         # The stage outside the event loop: what a thread of it still starts is known when the stage ends.
