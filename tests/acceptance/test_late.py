@@ -35,7 +35,7 @@ async def _late_once(platform: Sippulse, operation: str, names: list[str], since
 
 async def test_rule_3_1_a_late_block_does_not_cut_off_who_was_unblocked_meanwhile(
     journal: str | None, rabbit_url: str, platform: Sippulse, storm: Storm, tmp_path: Path
-):
+) -> None:
     names = [f"5511610{number:05}" for number in range(2 * EACH)]
     silent = [f"5511620{number:05}" for number in range(EACH)]  # no read shows whether these are blocked
     await platform.subscribers([*names, *silent])
@@ -52,7 +52,7 @@ async def test_rule_3_1_a_late_block_does_not_cut_off_who_was_unblocked_meanwhil
         account = await storm.account(platform)
     print(f"\nlate blocks: {account}")
     account.check()
-    assert account.endings == {"succeeded": 6 * EACH}
+    account.expect(succeeded=6 * EACH)
     assert account.faults == {"late": 3 * EACH}
     for name in (*names, *silent):
         found = await platform.subscriber(name)
@@ -62,7 +62,7 @@ async def test_rule_3_1_a_late_block_does_not_cut_off_who_was_unblocked_meanwhil
 
 async def test_rule_3_1_a_late_remove_does_not_take_the_subscriber_that_was_created_again(
     journal: str | None, rabbit_url: str, platform: Sippulse, storm: Storm, tmp_path: Path
-):
+) -> None:
     names = [f"5511630{number:05}" for number in range(2 * EACH)]
     await platform.subscribers(names, contractNumber="the former holder")
     await platform.tell("switches", duplicates="double")  # nobody knows whether the platform refuses a second
@@ -76,7 +76,7 @@ async def test_rule_3_1_a_late_remove_does_not_take_the_subscriber_that_was_crea
         account = await storm.account(platform)
     print(f"\nlate removals: {account}")
     account.check()
-    assert account.endings == {"succeeded": 4 * EACH}
+    account.expect(succeeded=4 * EACH)
     assert account.faults == {"late": 2 * EACH}
     for name in names:
         found = await platform.subscriber(name)
@@ -87,7 +87,7 @@ async def test_rule_3_1_a_late_remove_does_not_take_the_subscriber_that_was_crea
 
 async def test_rule_3_2_a_platform_frozen_for_longer_than_settle_applies_what_was_queued_once(
     journal: str | None, rabbit_url: str, platform: Sippulse, storm: Storm, tmp_path: Path
-):
+) -> None:
     names = [f"5511640{number:05}" for number in range(3 * EACH)]
     topped, blocked, new = names[:EACH], names[EACH : 2 * EACH], names[2 * EACH :]
     await platform.subscribers([*topped, *blocked], balance="5")
@@ -112,7 +112,7 @@ async def test_rule_3_2_a_platform_frozen_for_longer_than_settle_applies_what_wa
         account = await storm.account(platform)
     print(f"\nfrozen: {account}")
     account.check()
-    assert account.endings == {"succeeded": 3 * EACH + 1}
+    account.expect(succeeded=3 * EACH + 1)
     assert (await platform.ask("counts"))["doubles"] == 0
 
 

@@ -182,11 +182,15 @@ class Sippulse:
             {"kind": "late", "connection": "drop", "seconds": 0.8, "share": share / 10},
             {"kind": "undeclared", "applied": True, "share": share / 10},
             {"kind": "html500", "applied": True, "share": share / 10},
-            {"kind": "declared", "applied": True, "text": "internal error", "share": share / 20},
-            {"kind": "busy", "applied": True, "share": share / 20},
-            {"kind": "lost", "seconds": LATE, "share": share / 2},
+            {"kind": "lost", "seconds": LATE, "share": share * 0.6},
         ]
         await self.tell("faults", rules=[{"operation": operation, **rule} for rule in rules])
+
+    async def lie(self, operation: str, share: float) -> None:
+        """Done, but the answer says refused, or come back later. Only where a reading can show it (rule 2.5)."""
+        common = {"operation": operation, "applied": True, "share": share / 2}
+        rules = [{**common, "kind": "declared", "text": "internal error"}, {**common, "kind": "busy"}]
+        await self.tell("faults", rules=rules)
 
     async def heal(self) -> None:
         await self.tell("faults", rules=[], replace=True)
@@ -277,26 +281,18 @@ class Storm:
         found: dict[str, dict[str, Heard]] = defaultdict(dict)
         for one in self.heard:
             if one.data["status"] in FINAL:
-                found[(one.data.get("command") or {}).get("id")][one.event["id"]] = one
+                found[about(one)][one.event["id"]] = one
         return found
 
     def with_status(self, *statuses: str) -> dict[str, Heard]:
         """Command -> its latest event of these."""
-        return {
-            (one.data.get("command") or {}).get("id"): one
-            for one in self.heard
-            if one.data["status"] in statuses
-        }
+        return {about(one): one for one in self.heard if one.data["status"] in statuses}
 
     async def until(self, *statuses: str, within: float = 120.0) -> None:
         """Until each command sent has one of these results. Says who has none when time runs out."""
         start, seen, done = time.monotonic(), 0, set[str]()
         while not self.sent.keys() <= done:
-            done |= {
-                (one.data.get("command") or {}).get("id")
-                for one in self.heard[seen:]
-                if one.data["status"] in statuses
-            }
+            done |= {about(one) for one in self.heard[seen:] if one.data["status"] in statuses}
             seen = len(self.heard)
             if time.monotonic() - start > within:
                 raise AssertionError(self._missing(done, within))
@@ -332,6 +328,11 @@ def delivered(orders: Sequence[Order], twice: float, chance: random.Random) -> l
     return [one for _, one in sorted(places + again, key=lambda pair: pair[0])]
 
 
+def about(one: Heard) -> str:
+    """Id of the command, "" where the event names none."""
+    return str((one.data.get("command") or {}).get("id") or "")
+
+
 @dataclass(slots=True)
 class Account:
     """Ids of commands under each heading; all but the figures have to be empty."""
@@ -349,7 +350,12 @@ class Account:
     unanswered: list[str] = field(default_factory=list)
     answered_twice: list[str] = field(default_factory=list)  # two final results under different event ids
     disordered: list[str] = field(default_factory=list)  # subscribers
+    errors: list[Any] = field(default_factory=list)  # of results
     repeats: int = 0  # harmless: a set that was called again after a lost answer
+
+    def expect(self, **endings: int) -> None:
+        """So many of each ending; the errors of what ended otherwise are shown."""
+        assert self.endings == endings, f"{dict(self.endings)}, not {endings}: {self.errors[:5]}"
 
     def check(self) -> None:
         wrong = {name: getattr(self, name) for name in WRONG if getattr(self, name)}
@@ -385,6 +391,7 @@ def draw_up(
         faults=dict(counts["faults"]),
         retried=sum(max(one.data["attempts"] - 1, 0) for one in last.values()),
     )
+    account.errors = [one.data["error"] for one in last.values() if one.data["error"]]
     account.unanswered = [one for one in storm.sent if one not in ended]
     account.answered_twice = [one for one, events in ended.items() if len(events) > 1]
     _money(account, storm, last, by_obs)
