@@ -21,7 +21,9 @@ HEADERS = {
 
 
 def build(readiness: Readiness, metrics: Metrics) -> FastAPI:
-    app = FastAPI(title="provisioning worker", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="provisioning worker", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
+    )
 
     @app.middleware("http")
     async def guard(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
