@@ -117,7 +117,7 @@ def tampered(chain: Chain) -> Iterator[Database]:
         )
 
 
-async def test_a_chain_that_nobody_touched_is_whole(chain: Chain):
+async def test_a_chain_that_nobody_touched_is_whole(chain: Chain) -> None:
     done = await chain.stage.cli("audit", "verify", "--collected", str(chain.collected))
     assert "the chain is whole" in done.out
     code, report = await chain.against_events()
@@ -126,7 +126,7 @@ async def test_a_chain_that_nobody_touched_is_whole(chain: Chain):
     assert (report["unsealed"], report["collected"]) == (0, chain.length)
 
 
-async def test_each_command_and_each_act_left_its_records(chain: Chain):
+async def test_each_command_and_each_act_left_its_records(chain: Chain) -> None:
     records = [json.loads(line)["data"] for line in chain.collected.read_text().splitlines()]
     counted = [one["what"] for one in records]
     assert (counted.count("admitted"), counted.count("ended"), counted.count("refused")) == (10, 10, 2)
@@ -148,14 +148,14 @@ CHANGED = {
 
 
 @pytest.mark.parametrize("what", CHANGED)
-async def test_a_changed_record_is_found(chain: Chain, tampered: Database, what: str):
+async def test_a_changed_record_is_found(chain: Chain, tampered: Database, what: str) -> None:
     tampered.run(CHANGED[what])
     code, report = await chain.verify()
     assert code == 1
     assert any("changed" in fault or "differ" in fault for fault in report["faults"]), report
 
 
-async def test_a_removed_record_is_found(chain: Chain, tampered: Database):
+async def test_a_removed_record_is_found(chain: Chain, tampered: Database) -> None:
     tampered.run("DELETE FROM audit WHERE number = 4")
     code, report = await chain.verify()
     assert code == 1
@@ -166,7 +166,7 @@ async def test_a_removed_record_is_found(chain: Chain, tampered: Database):
 
 async def test_a_removed_record_is_found_although_the_rest_was_numbered_anew(
     chain: Chain, tampered: Database
-):
+) -> None:
     tampered.run(
         "DELETE FROM audit WHERE number = 4",
         "UPDATE audit SET number = -number WHERE number > 4",
@@ -179,7 +179,7 @@ COLUMNS = "what, platform, command_id, event_id, record, at, number, mac, publis
 COPIED = "what, platform, command_id, 'inserted', record, at"
 
 
-async def test_an_inserted_record_is_found(chain: Chain, tampered: Database):
+async def test_an_inserted_record_is_found(chain: Chain, tampered: Database) -> None:
     """In the middle, the rest moved up; its own mac copied from the one it pretends to be."""
     tampered.run(
         "UPDATE audit SET number = -number WHERE number > 3",
@@ -190,7 +190,7 @@ async def test_an_inserted_record_is_found(chain: Chain, tampered: Database):
     assert (await chain.verify())[0] == 1
 
 
-async def test_a_record_that_was_put_behind_the_last_is_found(chain: Chain, tampered: Database):
+async def test_a_record_that_was_put_behind_the_last_is_found(chain: Chain, tampered: Database) -> None:
     tampered.run(
         f"INSERT INTO audit (id, {COLUMNS}) SELECT 900001, {COPIED}, {chain.length + 1}, mac, published_at, taken"
         " FROM audit WHERE number = 2"
@@ -198,7 +198,7 @@ async def test_a_record_that_was_put_behind_the_last_is_found(chain: Chain, tamp
     assert (await chain.verify())[0] == 1
 
 
-async def test_two_records_that_changed_places_are_found(chain: Chain, tampered: Database):
+async def test_two_records_that_changed_places_are_found(chain: Chain, tampered: Database) -> None:
     tampered.run(
         "UPDATE audit SET number = -2 WHERE number = 2",
         "UPDATE audit SET number = 2 WHERE number = 3",
@@ -207,14 +207,14 @@ async def test_two_records_that_changed_places_are_found(chain: Chain, tampered:
     assert (await chain.verify())[0] == 1
 
 
-async def test_a_tail_that_was_cut_off_is_found_by_the_checkpoint(chain: Chain, tampered: Database):
+async def test_a_tail_that_was_cut_off_is_found_by_the_checkpoint(chain: Chain, tampered: Database) -> None:
     tampered.run(f"DELETE FROM audit WHERE number > {chain.length - 2}")
     assert (await chain.verify())[0] == 1
 
 
 async def test_a_tail_cut_off_together_with_its_checkpoint_is_found_by_events_collected(
     chain: Chain, tampered: Database
-):
+) -> None:
     """An old checkpoint is truly signed: only what was published elsewhere shows that there was more."""
     early = chain.early.replace("'", "''")
     tampered.run(
@@ -230,14 +230,14 @@ async def test_a_tail_cut_off_together_with_its_checkpoint_is_found_by_events_co
 
 async def test_a_chain_that_was_removed_altogether_is_found_by_events_collected(
     chain: Chain, tampered: Database
-):
+) -> None:
     tampered.run("DELETE FROM audit", "DELETE FROM meta WHERE name LIKE 'audit_%'")
     code, report = await chain.against_events()
     assert code == 1
     assert len(report["faults"]) >= chain.length
 
 
-async def test_a_checkpoint_that_was_moved_is_found(chain: Chain, tampered: Database):
+async def test_a_checkpoint_that_was_moved_is_found(chain: Chain, tampered: Database) -> None:
     tampered.run(
         f"DELETE FROM audit WHERE number > {chain.early_length}",
         "UPDATE meta SET value = replace(value, '\"number\": ', '\"number\": 1') WHERE name = 'audit_head'",
@@ -247,7 +247,7 @@ async def test_a_checkpoint_that_was_moved_is_found(chain: Chain, tampered: Data
     assert any("checkpoint" in fault for fault in report["faults"]), report
 
 
-async def test_a_collected_event_that_was_changed_is_found(chain: Chain, tmp_path: Path):
+async def test_a_collected_event_that_was_changed_is_found(chain: Chain, tmp_path: Path) -> None:
     lines = chain.collected.read_text().splitlines()
     file = tmp_path / "changed.jsonl"
     file.write_text("\n".join([lines[0].replace("joao", "jose"), *lines[1:]]))
@@ -255,14 +255,16 @@ async def test_a_collected_event_that_was_changed_is_found(chain: Chain, tmp_pat
     assert (code, len(report["faults"])) == (1, 1)
 
 
-async def test_a_file_that_cannot_be_read_is_another_exit_code(chain: Chain, tmp_path: Path):
+async def test_a_file_that_cannot_be_read_is_another_exit_code(chain: Chain, tmp_path: Path) -> None:
     assert (await chain.verify("--collected", str(tmp_path / "missing.jsonl")))[0] == 2
     file = tmp_path / "broken.jsonl"
     file.write_text("{")
     assert (await chain.verify("--collected", str(file)))[0] == 2
 
 
-async def test_a_chain_is_whole_after_a_purge_and_its_beginning_is_signed(chain: Chain, tampered: Database):
+async def test_a_chain_is_whole_after_a_purge_and_its_beginning_is_signed(
+    chain: Chain, tampered: Database
+) -> None:
     """The last test: what is purged is gone."""
     await chain.stage.cli("journal", "purge")
     left = int(tampered.value("SELECT count(*) FROM audit"))

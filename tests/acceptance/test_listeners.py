@@ -27,13 +27,13 @@ async def answers(stage: Stage) -> list[Heard]:
         return list(mine.heard)
 
 
-async def test_the_worker_goes_on_and_says_that_nobody_listens(stage: Stage, answers: list[Heard]):
+async def test_the_worker_goes_on_and_says_that_nobody_listens(stage: Stage, answers: list[Heard]) -> None:
     assert sum(one.data["status"] == "succeeded" for one in answers) == 19
     await eventually(lambda: _said(stage), 30, 0.3, "both exchanges named by /readyz and /metrics")
     assert {line["exchange"] for line in stage.worker.events("relay.nobody_listens")} == set(EXCHANGES)
 
 
-async def test_doctor_says_so_too_and_what_to_do(stage: Stage, answers: list[Heard]):
+async def test_doctor_says_so_too_and_what_to_do(stage: Stage, answers: list[Heard]) -> None:
     doctor = await stage.cli("doctor", code=None)
     said = doctor.out + doctor.err
     assert "nobody listens" in said
@@ -41,7 +41,7 @@ async def test_doctor_says_so_too_and_what_to_do(stage: Stage, answers: list[Hea
     assert all(exchange in said for exchange in EXCHANGES)
 
 
-async def test_what_nobody_took_comes_later_under_the_same_ids(stage: Stage, answers: list[Heard]):
+async def test_what_nobody_took_comes_later_under_the_same_ids(stage: Stage, answers: list[Heard]) -> None:
     async with (
         Listener(stage.broker) as results,
         Listener(stage.broker, "provisioning.audit") as audit,

@@ -114,7 +114,7 @@ async def _paused(stage: Stage) -> bool:
 
 
 @pytest.mark.parametrize("prefix", ["ce-", "ce_", "cloudEvents:", "cloudEvents_", "CE-"])
-async def test_binary_mode_is_read_under_every_prefix(stage: Stage, prefix: str):
+async def test_binary_mode_is_read_under_every_prefix(stage: Stage, prefix: str) -> None:
     event = read(subject="a customer", time="2026-11-01T12:00:00Z")
     raw = json.dumps(event["data"]).encode()
     await stage.send(message(raw, "application/json", headers=headers(prefix, event)))
@@ -123,7 +123,7 @@ async def test_binary_mode_is_read_under_every_prefix(stage: Stage, prefix: str)
     assert done.data["command"]["subject"] == "a customer"
 
 
-async def test_both_queues_and_a_parameter_in_the_content_type(stage: Stage):
+async def test_both_queues_and_a_parameter_in_the_content_type(stage: Stage) -> None:
     one, two = read(), read()
     await stage.send(message(one, "application/cloudevents+json; charset=UTF-8"))
     await stage.send(two, queue=BULK)
@@ -145,7 +145,7 @@ def cloud_event(**attributes: Any) -> CloudEvent:
 
 
 @pytest.mark.parametrize("mode", ["binary", "structured"])
-async def test_what_the_sdk_writes_for_rabbitmq_is_read(stage: Stage, mode: str):
+async def test_what_the_sdk_writes_for_rabbitmq_is_read(stage: Stage, mode: str) -> None:
     event = cloud_event(subject="from the SDK")
     write = rabbitmq.to_binary if mode == "binary" else rabbitmq.to_structured
     made = write(event, JSONFormat())
@@ -155,7 +155,7 @@ async def test_what_the_sdk_writes_for_rabbitmq_is_read(stage: Stage, mode: str)
 
 
 @pytest.mark.parametrize("mode", ["binary", "structured"])
-async def test_what_the_sdk_writes_for_amqp_is_read(stage: Stage, mode: str):
+async def test_what_the_sdk_writes_for_amqp_is_read(stage: Stage, mode: str) -> None:
     """Its times are whole milliseconds since the epoch."""
     event = cloud_event(expirytime="2999-01-01T00:00:00Z")
     write = amqp.to_binary if mode == "binary" else amqp.to_structured
@@ -167,7 +167,7 @@ async def test_what_the_sdk_writes_for_amqp_is_read(stage: Stage, mode: str):
     assert (await stage.ending(event.get_id())).data["status"] == "succeeded"
 
 
-async def test_an_integer_time_in_a_header_is_milliseconds(stage: Stage):
+async def test_an_integer_time_in_a_header_is_milliseconds(stage: Stage) -> None:
     early = datetime.now(UTC) - timedelta(days=500)
     event = read() | {"time": int(early.timestamp() * 1000)}
     raw = json.dumps(event["data"]).encode()
@@ -176,7 +176,7 @@ async def test_an_integer_time_in_a_header_is_milliseconds(stage: Stage):
     assert refused.data["error"]["code"] == "too_old"
 
 
-async def test_the_events_can_be_read_by_the_sdk(stage: Stage):
+async def test_the_events_can_be_read_by_the_sdk(stage: Stage) -> None:
     event = read()
     await stage.send(event)
     heard = await stage.ending(event["id"])
@@ -188,7 +188,7 @@ async def test_the_events_can_be_read_by_the_sdk(stage: Stage):
     assert read_back.get_id() == heard.message.message_id
 
 
-async def test_what_a_sender_says_of_its_command_is_passed_on(stage: Stage):
+async def test_what_a_sender_says_of_its_command_is_passed_on(stage: Stage) -> None:
     said = {
         "correlationid": "order 66",
         "causationid": "cause-1",
@@ -210,7 +210,7 @@ async def test_what_a_sender_says_of_its_command_is_passed_on(stage: Stage):
 # ---------------------------------------------------------------- answers
 
 
-async def test_the_final_result_also_goes_to_reply_to(stage: Stage):
+async def test_the_final_result_also_goes_to_reply_to(stage: Stage) -> None:
     event = read()
     async with Listener(stage.broker, exchange=None) as answers:
         await stage.send(event, reply_to=answers.queue)
@@ -219,7 +219,7 @@ async def test_the_final_result_also_goes_to_reply_to(stage: Stage):
     assert (answer.event["id"], answer.data) == (same.event["id"], same.data)
 
 
-async def test_a_reply_queue_that_is_gone_stops_nothing(stage: Stage):
+async def test_a_reply_queue_that_is_gone_stops_nothing(stage: Stage) -> None:
     event, next_one = read(), read()
     await stage.send(event, reply_to="nobody-has-this-queue")
     await stage.send(next_one)
@@ -228,7 +228,7 @@ async def test_a_reply_queue_that_is_gone_stops_nothing(stage: Stage):
     assert (await stage.worker.get("/readyz"))[0] == 200
 
 
-async def test_the_same_message_again_repeats_its_result_under_the_same_event_id(stage: Stage):
+async def test_the_same_message_again_repeats_its_result_under_the_same_event_id(stage: Stage) -> None:
     event = topup("joao")
     await stage.send(event)
     first = await stage.ending(event["id"])
@@ -240,7 +240,7 @@ async def test_the_same_message_again_repeats_its_result_under_the_same_event_id
     assert credits_["by_obs"][event["id"]]["times"] == 1
 
 
-async def test_the_same_key_under_a_new_id_is_answered_and_not_applied_again(stage: Stage):
+async def test_the_same_key_under_a_new_id_is_answered_and_not_applied_again(stage: Stage) -> None:
     event, later = topup("joao", idempotencykey="receipt-1"), topup("joao", idempotencykey="receipt-1")
     await stage.send(event)
     await stage.ending(event["id"])
@@ -252,7 +252,7 @@ async def test_the_same_key_under_a_new_id_is_answered_and_not_applied_again(sta
 
 async def test_a_duplicate_of_one_that_still_waits_is_answered_when_that_one_ends(
     stage: Stage, waited: Waited
-):
+) -> None:
     answer = await stage.ending(waited.duplicate["id"])
     assert (answer.data["status"], answer.data["duplicate_of"]) == ("succeeded", waited.first["id"])
     by_obs = (await stage.platform.ask("credits"))["by_obs"]
@@ -260,7 +260,7 @@ async def test_a_duplicate_of_one_that_still_waits_is_answered_when_that_one_end
     assert waited.duplicate["id"] not in by_obs
 
 
-async def test_a_key_whose_order_had_no_effect_may_be_used_again(stage: Stage):
+async def test_a_key_whose_order_had_no_effect_may_be_used_again(stage: Stage) -> None:
     """A corrected order must be able to run."""
     wrong = topup("nobody of this name", "2.00", idempotencykey="receipt-3")
     right = topup("maria", "2.00", idempotencykey="receipt-3")
@@ -272,7 +272,7 @@ async def test_a_key_whose_order_had_no_effect_may_be_used_again(stage: Stage):
     assert (await stage.platform.ask("credits"))["by_obs"][right["id"]]["times"] == 1
 
 
-async def test_every_command_of_the_catalogue_goes_through(stage: Stage):
+async def test_every_command_of_the_catalogue_goes_through(stage: Stage) -> None:
     """One subscriber's life, in the order in which it was sent."""
     who = "551140009999"
     kinds = ["outgoing", "incoming", "collect", "anonymous", "private", "call_center"]
@@ -301,7 +301,7 @@ async def test_every_command_of_the_catalogue_goes_through(stage: Stage):
 # ---------------------------------------------------------------- time and order
 
 
-async def test_notbefore_holds_a_command_and_nobody_behind_it(stage: Stage):
+async def test_notbefore_holds_a_command_and_nobody_behind_it(stage: Stage) -> None:
     when = datetime.now(UTC) + timedelta(seconds=4)
     later = command("subscriber.block.v1", about("ana"), notbefore=when.isoformat())
     sooner = command("subscriber.activate.v1", about("ana"))
@@ -314,7 +314,7 @@ async def test_notbefore_holds_a_command_and_nobody_behind_it(stage: Stage):
     assert datetime.fromisoformat(second.data["started_at"]) >= when
 
 
-async def test_dependson_runs_after_success_only(stage: Stage):
+async def test_dependson_runs_after_success_only(stage: Stage) -> None:
     parent = topup("rui")
     child = command("calls.block.v1", about("maria"), dependson=parent["id"])
     missing = command("subscriber.block.v1", about("nobody"))
@@ -325,7 +325,7 @@ async def test_dependson_runs_after_success_only(stage: Stage):
     assert (ended.data["status"], ended.data["error"]["code"]) == ("cancelled", "dependency_failed")
 
 
-async def test_a_higher_priority_starts_first_among_those_that_are_due(stage: Stage, waited: Waited):
+async def test_a_higher_priority_starts_first_among_those_that_are_due(stage: Stage, waited: Waited) -> None:
     """Bulk commands are low, whatever they say of themselves."""
     sent = [*waited.low, *waited.high]
     begun = {one["id"]: (await stage.ending(one["id"])).data["started_at"] for one in sent}
@@ -335,7 +335,7 @@ async def test_a_higher_priority_starts_first_among_those_that_are_due(stage: St
     assert max(places) < 16, places
 
 
-async def test_commands_about_one_subscriber_take_effect_in_the_order_sent(stage: Stage):
+async def test_commands_about_one_subscriber_take_effect_in_the_order_sent(stage: Stage) -> None:
     words = ["calls.block.v1", "calls.unblock.v1"] * 8
     sent = [command(word, about("rui")) for word in words]
     before = len((await stage.platform.log())["rui"])
@@ -345,7 +345,9 @@ async def test_commands_about_one_subscriber_take_effect_in_the_order_sent(stage
     assert seen == ["blockOutgoingCalls", "activateOutgoingCalls"] * 8
 
 
-async def test_a_command_past_its_expirytime_ends_expired_and_does_nothing(stage: Stage, waited: Waited):
+async def test_a_command_past_its_expirytime_ends_expired_and_does_nothing(
+    stage: Stage, waited: Waited
+) -> None:
     ended = await stage.ending(waited.expiring["id"])
     assert (ended.data["status"], ended.data["effect"]) == ("expired", "none")
     assert waited.expiring["id"] not in (await stage.platform.ask("credits"))["by_obs"]
@@ -354,7 +356,7 @@ async def test_a_command_past_its_expirytime_ends_expired_and_does_nothing(stage
 # ---------------------------------------------------------------- command.get, command.cancel
 
 
-async def test_cancel_ends_a_waiting_command_and_says_so(stage: Stage, waited: Waited):
+async def test_cancel_ends_a_waiting_command_and_says_so(stage: Stage, waited: Waited) -> None:
     told = await stage.ending(waited.cancel["id"])
     ended = await stage.ending(waited.cancelled["id"])
     assert (told.data["status"], told.data["output"]["status"]) == ("succeeded", "cancelled")
@@ -363,7 +365,7 @@ async def test_cancel_ends_a_waiting_command_and_says_so(stage: Stage, waited: W
     assert waited.cancelled["id"] not in (await stage.platform.ask("credits"))["by_obs"]
 
 
-async def test_cancel_of_an_ended_command_says_how_it_ended(stage: Stage):
+async def test_cancel_of_an_ended_command_says_how_it_ended(stage: Stage) -> None:
     event = topup("ana", "3.00")
     await stage.send(event)
     await stage.ending(event["id"])
@@ -374,7 +376,7 @@ async def test_cancel_of_an_ended_command_says_how_it_ended(stage: Stage):
     assert told.data["output"]["effect"] == "applied"
 
 
-async def test_a_cancel_that_comes_first_cancels_nothing_later(stage: Stage):
+async def test_a_cancel_that_comes_first_cancels_nothing_later(stage: Stage) -> None:
     event = topup("ana", "1.50")
     cancel = command("command.cancel.v1", {"id": event["id"]})
     await stage.send(cancel, event)
@@ -384,13 +386,13 @@ async def test_a_cancel_that_comes_first_cancels_nothing_later(stage: Stage):
     assert (await stage.ending(event["id"])).data["status"] == "succeeded"
 
 
-async def test_another_source_cannot_cancel_by_id(stage: Stage, waited: Waited):
+async def test_another_source_cannot_cancel_by_id(stage: Stage, waited: Waited) -> None:
     told = await stage.ending(waited.foreign["id"])
     assert told.data["error"]["code"] == "not_found"
     assert (await stage.ending(waited.kept["id"])).data["status"] == "succeeded"
 
 
-async def test_get_tells_the_state_by_id_and_by_key(stage: Stage, waited: Waited):
+async def test_get_tells_the_state_by_id_and_by_key(stage: Stage, waited: Waited) -> None:
     event = waited.asked
     before = await stage.ending(waited.question["id"])
     await stage.ending(event["id"])
@@ -401,7 +403,7 @@ async def test_get_tells_the_state_by_id_and_by_key(stage: Stage, waited: Waited
     assert after.data["output"] == {"id": event["id"], "status": "succeeded", "effect": "applied"}
 
 
-async def test_good_ones_from_both_queues_at_once_all_get_one_answer(stage: Stage):
+async def test_good_ones_from_both_queues_at_once_all_get_one_answer(stage: Stage) -> None:
     """The same burst on both queues at once; half of it comes twice."""
     first = [read("joao") for _ in range(100)]
     second = [read("maria") for _ in range(100)]

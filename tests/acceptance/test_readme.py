@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import aiohttp
 
 from tests.services.private import need
 from tests.support.amqp import Listener, command, eventually
@@ -30,20 +34,20 @@ EXECUTED = frozenset(
 )
 
 
-def test_every_block_says_what_it_is_and_is_executed():
+def test_every_block_says_what_it_is_and_is_executed() -> None:
     unknown = [f"README.md:{one.line}" for one in blocks() if not one.what]
     assert unknown == []
     assert {one.name for one in blocks() if one.what == "test"} == EXECUTED
     assert [one.name for one in blocks() if one.what == "file"] == ["worker.toml"]
 
 
-def test_the_demo_block_is_what_the_test_of_a_fresh_machine_runs():
+def test_the_demo_block_is_what_the_test_of_a_fresh_machine_runs() -> None:
     from tests.integration.test_fresh_machine import DEMO
 
     assert [word for word in DEMO if not word.startswith("-")] == block("demo").text.split()
 
 
-async def test_install_makes_a_worker_that_runs_from_any_folder(tmp_path: Path):
+async def test_install_makes_a_worker_that_runs_from_any_folder(tmp_path: Path) -> None:
     done = await ran(shell(block("install").text), ROOT, os.environ, within=600)
     assert done.code == 0, done.output
     assert "quarantine" in done.output
@@ -89,7 +93,7 @@ def environment(broker: str, platform: str) -> dict[str, str]:
     }
 
 
-async def test_a_reader_gets_from_the_settings_to_a_parked_command(rabbit_url: str, tmp_path: Path):
+async def test_a_reader_gets_from_the_settings_to_a_parked_command(rabbit_url: str, tmp_path: Path) -> None:
     need(shutil.which("node") is not None and shutil.which("npm") is not None, "nodejs npm")
     folder = tmp_path / "reader"
     folder.mkdir()
@@ -103,12 +107,22 @@ async def test_a_reader_gets_from_the_settings_to_a_parked_command(rabbit_url: s
             await eventually(lambda: '"worker.started"' in log.read_text(), 90, 0.2, log.read_text())
             await eventually(lambda: doctor_is_content(reader), 60, 0.5, "a doctor who is content")
             assert (folder / "worker.key").stat().st_mode & 0o777 == 0o600
+            assert await missing_figures(log.read_text()) == set()
             await sends_commands(reader, platform, results)
             await decides_about_a_parked_one(reader, platform, results, rabbit_url)
             assert running.running
         finally:
             running.end(30)
             keeper.close()
+
+
+async def missing_figures(log: str) -> set[str]:
+    """Names of metrics in docs/ that /metrics does not know."""
+    named = set(re.findall(r"\bworker_[a-z_]+", (ROOT / "docs" / "operations.md").read_text()))
+    [listening] = [line for line in log.splitlines() if '"console.listening"' in line]
+    async with aiohttp.ClientSession() as http, http.get(f"{json.loads(listening)['url']}/metrics") as page:
+        known = set(re.findall(r"^# HELP (\w+)", await page.text(), re.MULTILINE))
+    return named - known
 
 
 async def doctor_is_content(reader: Reader) -> bool:

@@ -258,7 +258,7 @@ def dumped(url: str) -> bytes:
     return subprocess.run([programs[-1], "--inserts", url], check=True, capture_output=True).stdout
 
 
-async def test_every_ending_was_there(stage: Stage, aftermath: Aftermath):
+async def test_every_ending_was_there(stage: Stage, aftermath: Aftermath) -> None:
     """Otherwise nothing could have leaked."""
     rejected = {f"echo-{number}" for number in range(len(ECHOES))} | {"there", "adopt"}
     wanted = {name: "rejected" if name in rejected else "succeeded" for name in aftermath.statuses}
@@ -270,7 +270,7 @@ async def test_every_ending_was_there(stage: Stage, aftermath: Aftermath):
     assert str(stored["voiceMailPassword"]) == VOICEMAIL
 
 
-async def test_no_secret_is_found_anywhere(stage: Stage, aftermath: Aftermath):
+async def test_no_secret_is_found_anywhere(stage: Stage, aftermath: Aftermath) -> None:
     assert len(aftermath.places) > 60
     assert leaks(everything(stage), aftermath.places) == []
 
@@ -282,13 +282,13 @@ def everything(stage: Stage) -> Mapping[str, str]:
     return SECRETS | {name: word for name, word in services.items() if word}
 
 
-async def test_the_logs_were_as_talkative_as_they_can_be(stage: Stage, aftermath: Aftermath):
+async def test_the_logs_were_as_talkative_as_they_can_be(stage: Stage, aftermath: Aftermath) -> None:
     log = aftermath.places["worker-1.log"].decode()
     assert stage.workers.settings["logs"] == {"level": "debug"}
     assert "attempt.settled" in log
 
 
-async def test_the_refusals_say_what_was_wrong_all_the_same(stage: Stage, aftermath: Aftermath):
+async def test_the_refusals_say_what_was_wrong_all_the_same(stage: Stage, aftermath: Aftermath) -> None:
     fields = [one.data["error"].get("field") for one in _refused(stage)]
     assert {"password", "passwd", "call_limit", "email", "if_exists", "voicemail_password"} <= set(fields)
 
@@ -314,7 +314,7 @@ def dressed(secret: str) -> Iterator[str]:
     yield secret.encode().hex()
 
 
-async def test_the_search_finds_a_secret_in_every_dress():
+async def test_the_search_finds_a_secret_in_every_dress() -> None:
     for name, secret in SECRETS.items():
         for text in dressed(secret):
             planted = {"log": b"line 1\n" + text.encode() + b"\nline 3"}
@@ -322,7 +322,9 @@ async def test_the_search_finds_a_secret_in_every_dress():
             assert not leaks({name: "another" + secret[::-1]}, planted)
 
 
-async def test_the_search_finds_a_planted_secret_in_the_places_searched(stage: Stage, aftermath: Aftermath):
+async def test_the_search_finds_a_planted_secret_in_the_places_searched(
+    stage: Stage, aftermath: Aftermath
+) -> None:
     marker = f"planted-{random.token_hex(8)}"
     await stage.send(command("credit.get.v1", about("plain"), subject=marker))
     await eventually(lambda: any(marker.encode() in one.body for one in stage.results.heard))

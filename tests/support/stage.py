@@ -67,7 +67,7 @@ class Stage:
 
     async def cli(self, *words: str, code: int | None = 0, **env: str) -> Any:
         """Run a verb; `code` is what it has to end with, None for any."""
-        done = await self.workers.worker(*words, **env)
+        done = await self.workers.worker(*words, within=120.0, stdin="", **env)
         assert code in (None, done.code), f"worker {' '.join(words)}: {done.code}\n{done.out}\n{done.err}"
         return done
 
@@ -78,7 +78,7 @@ class Stage:
         )
 
         async def quiet() -> bool:
-            return await self.value(f"SELECT {left}") == 0
+            return bool(await self.value(f"SELECT {left}") == 0)
 
         await eventually(quiet, within, 0.1, "an empty outbox")
 
