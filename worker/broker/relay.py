@@ -137,15 +137,13 @@ class Relay:
             await pause(self._stopping, self._options.lease / 3)
 
     async def _turn(self) -> bool:
-        """Seal, publish, strike off. True: there is more."""
+        """Publish, strike off, seal. True: there is more."""
         if not await self._keep():
             return False
         publisher = await self._connected()
         await self._strike_off(await publisher.landed(self._options.deadline))
         await self._expect_empty(publisher)
         limit = self._options.limit
-        sealed = await self._journal.seal(limit)
-        self.sealed += sealed
         events = await self._journal.unpublished(limit)
         if events:
             answers = await publisher.publish(events, self._options.deadline)
@@ -153,7 +151,10 @@ class Relay:
             await self._expect_empty(publisher)
             if len(answers) < len(events):
                 raise Unconfirmed(f"RabbitMQ did not take {len(events) - len(answers)} events")
-        return sealed >= limit or len(events) >= limit
+        # After publishing: no result waits for the commit that chains the audit records.
+        sealed = await self._journal.seal(limit)
+        self.sealed += sealed
+        return sealed > 0 or len(events) >= limit
 
     async def _keep(self) -> bool:
         """Whether we are the active one, the lease renewed in good time."""
