@@ -284,7 +284,12 @@ async def test_rule_3_table_somebody_elses_object_that_appeared_meanwhile_is_lef
 
 
 async def test_rule_3_table_what_was_there_before_is_rejected_adopted_or_differs(stand: Stand) -> None:
-    wire = {"profile": "default", "ratePlanId": 3, "emailAddress": "ana@example.com", "countryCode": "55"}
+    wire: dict[str, Any] = {
+        "profile": "default",
+        "ratePlanId": 3,
+        "emailAddress": "ana@example.com",
+        "countryCode": "55",
+    }
     wire |= {"areaCode": "11", "callLimit": 2, "password": "another", "passwordPortal": "another"}
     stand.seed("same", **wire)
     stand.seed("other", **{**wire, "emailAddress": "bob@example.com"})

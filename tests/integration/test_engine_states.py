@@ -148,7 +148,7 @@ async def test_rule_1_after_two_lapsed_leases_a_command_runs_alone_in_its_proces
             under_way.discard("killer")
 
     under_way: set[str] = set()
-    stand.watched._received = counted  # type: ignore[method-assign] # the test's own look
+    stand.watched._received = counted
     await stand.start(**PATIENT)
     assert await stand.all_ended() == {("succeeded", "none"): 9}
     assert together == []
