@@ -155,7 +155,7 @@ async def test_rule_6_4_one_event_that_cannot_be_opened_does_not_stop_the_others
     await admit(journal, order("m-1"), order("m-2", BOB))
     await run_all(journal)
     rows = await journal.unpublished(10)
-    await change(journal, "UPDATE outbox SET body_sealed = 'gAAAAAB' WHERE id = $1", rows[0].row)
+    await change(journal, "UPDATE outbox SET body_sealed = 'gAAAAAB=' WHERE id = $1", rows[0].row)
     assert await journal.unpublished(10) == rows[1:]
     assert (await journal.health()).unpublished == 2
 

@@ -239,7 +239,7 @@ async def _again(
         priority=row["priority"],
         reply_to=row["reply_to"],
     )
-    [number] = await tx.numbers(1)
+    [number] = await tx.numbers(1, "admission")
     new = NewCommand(
         envelope, row["platform"], row["partition_key"], Risk(row["first_risk"]), bool(row["secret_output"])
     )

@@ -101,8 +101,7 @@ class Desk:
         self._numbers: list[int] = []
 
     async def admit(self, arrivals: Sequence[Arrival]) -> list[Admission]:
-        await self._tx.lock("admission")
-        self._numbers = (await self._tx.numbers(len(arrivals)))[::-1]
+        self._numbers = (await self._tx.numbers(len(arrivals), "admission"))[::-1]
         await self._load([a.item.envelope for a in arrivals if not isinstance(a.item, Refusal)])
         answers = [await self._take(arrival) for arrival in arrivals]
         await self._flush()
@@ -114,17 +113,20 @@ class Desk:
             return
         hashes = {pair_hash(e.source, e.id) for e in envelopes}
         hashes |= {pair_hash(e.source, e.depends_on) for e in envelopes if e.depends_on}
+        keys = {pair_hash(e.source, e.idempotency_key) for e in envelopes}
         for row in await self._tx.rows(
-            "SELECT * FROM identities WHERE message_hash = ANY($1)", sorted(hashes)
+            "SELECT * FROM identities WHERE message_hash = ANY($1) UNION ALL"
+            " SELECT i.* FROM identities i JOIN (SELECT MAX(id) AS id FROM identities"
+            " WHERE key_hash = ANY($2) AND role = 'command' GROUP BY key_hash) newest ON newest.id = i.id",
+            sorted(hashes),
+            sorted(keys),
         ):
-            self._by_message[row["message_hash"]] = _known(row)
-        keys = sorted({pair_hash(e.source, e.idempotency_key) for e in envelopes})
-        for row in await self._tx.rows(
-            "SELECT i.* FROM identities i JOIN (SELECT MAX(id) AS id FROM identities"
-            " WHERE key_hash = ANY($1) AND role = 'command' GROUP BY key_hash) newest ON newest.id = i.id",
-            keys,
-        ):
-            self._holders[row["key_hash"]] = _known(row)
+            known, key = _known(row), row["key_hash"]
+            if row["message_hash"] in hashes:
+                self._by_message[row["message_hash"]] = known
+            # The newest holder is among them; one that came for its id may be an older one.
+            if known.role == "command" and (key not in self._holders or self._holders[key].id < known.id):
+                self._holders[key] = known
 
     async def _take(self, arrival: Arrival) -> Admission:
         match arrival.item:
@@ -431,12 +433,19 @@ def queue_up(lane: dict[str, Any], command: int, priority: int, now: float) -> N
         lane["priority"] = min(lane["priority"], priority)
 
 
+LOCK_KEYS = "SELECT id, key, head, due_at, priority, window_opened FROM lanes WHERE key = ANY($1) ORDER BY id FOR UPDATE"
+
+
 async def _lanes(tx: Tx, keys: Mapping[str, str]) -> dict[str, Row]:
-    await tx.many(
-        "INSERT INTO lanes (key, platform) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING", sorted(keys.items())
-    )
-    rows = await tx.rows("SELECT id FROM lanes WHERE key = ANY($1)", sorted(keys))
-    return {row["key"]: row for row in (await lock_lanes(tx, [row["id"] for row in rows])).values()}
+    """The lines of these keys, locked. New ones are made under the admission lock only, and come last."""
+    lanes = {row["key"]: row for row in await tx.rows(LOCK_KEYS, sorted(keys))}
+    if missing := sorted(keys.keys() - lanes.keys()):
+        await tx.many(
+            "INSERT INTO lanes (key, platform) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING",
+            [(key, keys[key]) for key in missing],
+        )
+        lanes |= {row["key"]: row for row in await tx.rows(LOCK_KEYS, missing)}
+    return lanes
 
 
 def _deferred(fresh: Fresh, now: float) -> bool:

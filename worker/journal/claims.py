@@ -12,6 +12,7 @@ from worker.journal.core import (
     Core,
     clean,
     clean_or_none,
+    is_clean,
     opened,
     problem_text,
     sealed,
@@ -20,7 +21,7 @@ from worker.journal.core import (
     write_audit,
 )
 from worker.journal.driver import Row, Tx
-from worker.journal.endings import Ending, advance, finish, lock_lanes, new_id, put_out, shown
+from worker.journal.endings import Ending, advance, finish, new_id, put_out, shown
 from worker.journal.port import Claim, EvidenceRow, Settlement, Window
 from worker.journal.vault import KeyMissing
 from worker.messages.errors import Problem
@@ -142,12 +143,8 @@ async def mark_sent(tx: Tx, core: Core, claims: Sequence[tuple[Claim, EvidenceRo
         "SELECT id, fence, owner, lease_until FROM commands WHERE id = ANY($1) ORDER BY id FOR UPDATE",
         sorted(claim.id for claim, _ in claims),
     )
-    ours = {
-        row["id"]
-        for row in rows
-        for claim, _ in claims
-        if _still_ours(claim, row) and row["lease_until"] > tx.now
-    }
+    alive = {row["id"]: row for row in rows if row["lease_until"] is not None and row["lease_until"] > tx.now}
+    ours = {claim.id for claim, _ in claims if claim.id in alive and _still_ours(claim, alive[claim.id])}
     # The lease begins anew: reading the evidence has used part of it.
     await tx.many(
         "UPDATE commands SET sent_at = $2::float8, lease_until = $3::float8 WHERE id = $1",
@@ -173,11 +170,11 @@ async def _write_evidence(tx: Tx, core: Core, rows: Sequence[tuple[int, Evidence
 
 async def settle(tx: Tx, core: Core, settlements: Sequence[Settlement]) -> list[bool]:
     """Write how attempts ended. False: the claim was not ours any more, and nothing of it was written."""
-    lanes = await lock_lanes(tx, [s.claim.lane for s in settlements])
     rows = {
         row["id"]: row
-        for row in await tx.rows(
-            "SELECT * FROM commands WHERE id = ANY($1) ORDER BY id FOR UPDATE",
+        for row in await tx.rows(  # in the order of lanes, like everybody who locks them
+            "SELECT c.*, l.window_command AS lane_window FROM lanes l JOIN commands c ON c.lane_id = l.id"
+            " WHERE c.id = ANY($1) ORDER BY l.id FOR UPDATE",
             sorted(s.claim.id for s in settlements),
         )
     }
@@ -185,7 +182,7 @@ async def settle(tx: Tx, core: Core, settlements: Sequence[Settlement]) -> list[
     await _write_attempts(tx, ours)
     await _write_evidence(tx, core, [(s.claim.id, row) for s in ours for row in s.evidence])
     await open_windows(tx, [(s.claim.lane, s.claim.id, tx.now) for s in ours if s.open_window])
-    await _release_windows(tx, [s for s in ours if s.releases_window], lanes)
+    await _release_windows(tx, [s for s in ours if s.releases_window], rows)
     await _go_on(tx, core, [s for s in ours if not s.state.final], rows)
     await _end(tx, core, [s for s in ours if s.state.final], rows)
     kept = {s.claim.id for s in ours}
@@ -198,13 +195,15 @@ def storable(s: Settlement) -> Settlement:
     An answer we have must not be lost to its own garbage.
     """
     exchange, problem = s.exchange, s.problem
-    if exchange is not None:
+    if exchange is not None and not (is_clean(exchange.request) and is_clean(exchange.answer)):
         exchange = replace(exchange, request=clean(exchange.request), answer=clean(exchange.answer))
+        s = replace(s, exchange=exchange)
     if problem is not None:
         problem = replace(
             problem, message=clean(problem.message), platform_message=clean_or_none(problem.platform_message)
         )
-    return replace(s, exchange=exchange, problem=problem)
+        s = replace(s, problem=problem)
+    return s
 
 
 async def _write_attempts(tx: Tx, settlements: Iterable[Settlement]) -> None:
@@ -341,9 +340,9 @@ async def _end(tx: Tx, core: Core, settlements: Sequence[Settlement], rows: Mapp
     await finish(tx, core, endings)
 
 
-async def _release_windows(tx: Tx, settlements: Sequence[Settlement], lanes: Mapping[int, Row]) -> None:
+async def _release_windows(tx: Tx, settlements: Sequence[Settlement], rows: Mapping[int, Row]) -> None:
     """The evidence proves that our own call made the change: nothing of it can come late (rule 3.3)."""
     await tx.many(
         "UPDATE lanes SET window_command = NULL, window_opened = NULL, window_first = NULL, window_last = NULL WHERE id = $1",
-        [(s.claim.lane,) for s in settlements if lanes[s.claim.lane]["window_command"] == s.claim.id],
+        [(s.claim.lane,) for s in settlements if rows[s.claim.id]["lane_window"] == s.claim.id],
     )

@@ -57,10 +57,14 @@ def view_of(row: Row) -> View:
     )
 
 
+def is_clean(text: str) -> bool:
+    return text.isascii() and "\0" not in text
+
+
 def clean(text: str) -> str:
     """What a database text can hold: no NUL, no half of a character."""
-    if text.isascii():
-        return text.replace("\0", "\ufffd") if "\0" in text else text
+    if is_clean(text):
+        return text
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 

@@ -28,8 +28,11 @@ class Tx(Protocol):
 
     async def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None: ...
 
-    async def numbers(self, count: int) -> list[int]:
-        """Growing numbers from the one sequence that ids and arrival numbers come from."""
+    async def numbers(self, count: int, lock: str) -> list[int]:
+        """Growing numbers from the one sequence that ids and arrival numbers come from.
+
+        Taken after waiting for the lock of that name, which is held to the end of the transaction.
+        """
 
     async def lock(self, name: str) -> None:
         """Wait for the lock of that name; held to the end of the transaction."""

@@ -13,7 +13,7 @@ from worker.domain.lifecycle import EffectSeen, State
 from worker.journal.core import RESULTS, Core, problem_text, sealed, view_of, write_audit
 from worker.journal.driver import Row, Tx
 from worker.messages.errors import Problem
-from worker.messages.events import AuditDraft, Draft, Event, View, render, result, rfc3339
+from worker.messages.events import AuditDraft, Draft, Event, View, render, result
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,27 +41,35 @@ def shown(steps: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{"name": step["name"], "status": step["status"]} for step in steps]
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An ending, the event that tells of it, and that event as it is stored."""
+
+    ending: Ending
+    view: View
+    draft: Draft
+    event: Event
+    body: str
+
+
 async def finish(tx: Tx, core: Core, endings: Sequence[Ending]) -> None:
     """Write the ends of commands whose lanes the caller has locked, and let the next ones go."""
     if not endings:
         return
-    rendered = [_event(core, ending, tx.now) for ending in endings]
-    bodies = [core.vault.seal_bytes(event.body) for event in rendered]
+    told = [_told(core, ending, tx.now) for ending in endings]
     await _close_commands(tx, core, endings)
-    await _close_identities(tx, endings, rendered, bodies)
-    await put_out(
-        tx,
-        core,
-        [(e.row["id"], event, body) for e, event, body in zip(endings, rendered, bodies, strict=True)],
-    )
-    await _answer_duplicates(tx, core, endings)
-    await _wake_dependents(tx, endings)
-    await write_audit(tx, [(_audit(e, tx.now), e.row["id"]) for e in endings], new_id)
+    await _close_identities(tx, told)
+    await put_out(tx, core, [(t.ending.row["id"], t.event, t.body) for t in told])
+    await _answer_whoever_waits(tx, core, told)
+    await write_audit(tx, [(_audit(t), t.ending.row["id"]) for t in told], new_id)
     await advance(tx, {e.row["lane_id"] for e in endings})
 
 
-def _event(core: Core, ending: Ending, now: float) -> Event:
-    return render(_draft(ending, view_of(ending.row), now), ending.row["sequence"] + 1, core.source)
+def _told(core: Core, ending: Ending, now: float) -> Told:
+    view = view_of(ending.row)
+    draft = _draft(ending, view, now)
+    event = render(draft, ending.row["sequence"] + 1, core.source)
+    return Told(ending, view, draft, event, core.vault.seal_bytes(event.body))
 
 
 def _draft(ending: Ending, view: View, now: float, **more: Any) -> Draft:
@@ -101,15 +109,20 @@ async def _close_commands(tx: Tx, core: Core, endings: Sequence[Ending]) -> None
     )
 
 
-async def _close_identities(
-    tx: Tx, endings: Sequence[Ending], events: Sequence[Event], bodies: Sequence[str]
-) -> None:
+async def _close_identities(tx: Tx, told: Sequence[Told]) -> None:
     await tx.many(
         "UPDATE identities SET status = $2, effect = $3, event_id = $4, routing_key = $5, ending_sealed = $6"
         " WHERE id = $1",
         [
-            (e.row["id"], e.state.value, e.effect.value, event.id, event.routing_key, body)
-            for e, event, body in zip(endings, events, bodies, strict=True)
+            (
+                t.ending.row["id"],
+                t.ending.state.value,
+                t.ending.effect.value,
+                t.event.id,
+                t.event.routing_key,
+                t.body,
+            )
+            for t in told
         ],
     )
 
@@ -133,32 +146,32 @@ async def put_out(tx: Tx, core: Core, events: Sequence[tuple[int | None, Event, 
         tx.wake("relay")
 
 
-async def _answer_duplicates(tx: Tx, core: Core, endings: Sequence[Ending]) -> None:
-    """Messages that came meanwhile under other ids for the same key get the stored result (rule 4.6)."""
-    by_command = {e.row["id"]: e for e in endings}
+async def _answer_whoever_waits(tx: Tx, core: Core, told: Sequence[Told]) -> None:
+    """Messages that came meanwhile under other ids for the same key get the stored result (rule 4.6).
+
+    Those that depend on one of these are joined, or cancelled, by the next sweep (rule 4.8).
+    """
+    by_command = {t.ending.row["id"]: t for t in told}
     waiting = await tx.rows(
         "SELECT id, command_id, message_id, reply_to FROM identities"
-        " WHERE command_id = ANY($1) AND status IS NULL AND role = 'duplicate'",
+        " WHERE command_id = ANY($1) AND status IS NULL AND role = 'duplicate' UNION ALL"
+        " SELECT 0, depends_on, '', NULL FROM (SELECT depends_on FROM commands"
+        " WHERE depends_on = ANY($1) AND finished_at IS NULL LIMIT 1) dependents",
         list(by_command),
     )
     for row in waiting:
-        ending = by_command[row["command_id"]]
-        original = view_of(ending.row)
-        view = replace(original, id=row["message_id"], reply_to=row["reply_to"])
-        event = render(
-            _draft(ending, view, tx.now, duplicate_of=original.id), ending.row["sequence"] + 1, core.source
-        )
-        await close_identity(tx, core, row["id"], ending.state.value, ending.effect.value, event)
+        if row["id"] == 0:
+            tx.wake("sweep")
+        else:
+            await _answer_duplicate(tx, core, row, by_command[row["command_id"]])
 
 
-async def _wake_dependents(tx: Tx, endings: Sequence[Ending]) -> None:
-    """Those that wait for one of these are joined, or cancelled, by the next sweep (rule 4.8)."""
-    waiting = await tx.rows(
-        "SELECT id FROM commands WHERE depends_on = ANY($1) AND finished_at IS NULL LIMIT 1",
-        [e.row["id"] for e in endings],
-    )
-    if waiting:
-        tx.wake("sweep")
+async def _answer_duplicate(tx: Tx, core: Core, row: Row, told: Told) -> None:
+    ending = told.ending
+    view = replace(told.view, id=row["message_id"], reply_to=row["reply_to"])
+    draft = _draft(ending, view, tx.now, duplicate_of=told.view.id)
+    event = render(draft, ending.row["sequence"] + 1, core.source)
+    await close_identity(tx, core, row["id"], ending.state.value, ending.effect.value, event)
 
 
 async def close_identity(tx: Tx, core: Core, identity: int, status: str, effect: str, event: Event) -> None:
@@ -176,74 +189,48 @@ async def close_identity(tx: Tx, core: Core, identity: int, status: str, effect:
     await put_out(tx, core, [(None, event, body)])
 
 
-def _audit(ending: Ending, now: float) -> AuditDraft:
-    row = ending.row
+def _audit(told: Told) -> AuditDraft:
+    ending, data = told.ending, told.draft.data
     timeline = {
         "status": ending.state.value,
         "effect": ending.effect.value,
         "code": ending.problem.code.value if ending.problem else None,
-        "attempts": row["attempts"],
-        "received_at": rfc3339(row["received_at"]),
-        "started_at": rfc3339(row["started_at"]),
-        "finished_at": rfc3339(now),
-        "steps": shown(ending.steps),
+        **{name: data[name] for name in ("attempts", "received_at", "started_at", "finished_at", "steps")},
     }
     if ending.flags:
         timeline["flags"] = list(ending.flags)
     return AuditDraft(
         what="ended",
-        platform=row["platform"],
+        platform=told.view.platform,
         actor=ending.actor,
         reason=ending.reason,
-        command=view_of(row).command(),
+        command=data["command"],
         details={**timeline, **ending.details},
     )
 
 
 async def advance(tx: Tx, lanes: Iterable[int]) -> None:
-    """Set each lane's head, due time and inherited priority anew from what stands in it (rule 4.2)."""
-    wanted = sorted(set(lanes))
-    first = await tx.rows(
-        "SELECT lane_id, MIN(arrival) AS arrival, MIN(priority) AS priority FROM commands"
-        " WHERE lane_id = ANY($1) AND arrival IS NOT NULL AND finished_at IS NULL GROUP BY lane_id",
-        wanted,
+    """Set each lane's head, due time and inherited priority anew from what stands in it (rule 4.2).
+
+    While a window is open its own command may read, and nothing else goes out for the key (rule 3.1): its next
+    step, or its retry, waits like everybody else.
+    """
+    due = await tx.rows(
+        "UPDATE lanes SET head = line.head, priority = COALESCE(line.priority, 1), due_at = CASE"
+        " WHEN c.id IS NULL OR c.owner IS NOT NULL OR c.state NOT IN ('waiting', 'in_doubt') THEN NULL"
+        " WHEN lanes.window_opened IS NOT NULL AND (lanes.window_command <> c.id OR c.state <> 'in_doubt') THEN NULL"
+        " ELSE c.due_at END FROM (SELECT l.id,"
+        " (SELECT f.id FROM commands f WHERE f.lane_id = l.id AND f.finished_at IS NULL AND f.arrival IS NOT NULL"
+        " ORDER BY f.arrival LIMIT 1) AS head,"
+        " (SELECT MIN(p.priority) FROM commands p WHERE p.lane_id = l.id AND p.finished_at IS NULL"
+        " AND p.arrival IS NOT NULL) AS priority FROM lanes l WHERE l.id = ANY($1)) line"
+        " LEFT JOIN commands c ON c.id = line.head WHERE lanes.id = line.id"
+        " RETURNING lanes.platform AS platform, lanes.due_at AS due_at",
+        sorted(set(lanes)),
     )
-    arrivals = [row["arrival"] for row in first]
-    heads = {}
-    if arrivals:
-        heads = {
-            row["lane_id"]: row
-            for row in await tx.rows(
-                "SELECT id, lane_id, due_at, state, owner FROM commands"
-                " WHERE lane_id = ANY($1) AND arrival = ANY($2) AND finished_at IS NULL",
-                wanted,
-                arrivals,
-            )
-        }
-    ranks = {row["lane_id"]: row["priority"] for row in first}
-    windows = await tx.rows(
-        "SELECT id, platform, window_command, window_opened FROM lanes WHERE id = ANY($1)", wanted
-    )
-    updates = []
-    for lane in windows:
-        head = heads.get(lane["id"])
-        due = None if head is None else _due(lane, head)
-        updates.append((lane["id"], None if head is None else head["id"], due, ranks.get(lane["id"], 1)))
-        if due is not None and due <= tx.now:
+    for lane in due:
+        if lane["due_at"] is not None and lane["due_at"] <= tx.now:
             tx.wake(lane["platform"])
-    await tx.many("UPDATE lanes SET head = $2, due_at = $3, priority = $4 WHERE id = $1", updates)
-
-
-def _due(lane: Row, head: Row) -> float | None:
-    """When the head may be claimed. While a window is open only its own command may read (rule 3.1)."""
-    if head["owner"] is not None or head["state"] not in (State.WAITING, State.IN_DOUBT):
-        return None
-    if lane["window_opened"] is not None and (
-        lane["window_command"] != head["id"] or head["state"] != State.IN_DOUBT
-    ):
-        return None  # its next step, or its retry, waits like everybody else
-    due: float | None = head["due_at"]
-    return due
 
 
 async def lock_lanes(tx: Tx, ids: Iterable[int]) -> dict[int, Row]:

@@ -50,9 +50,12 @@ class PostgresTx:
         elif rows:
             await self._connection.executemany(sql, rows)
 
-    async def numbers(self, count: int) -> list[int]:
+    async def numbers(self, count: int, lock: str) -> list[int]:
         rows = await self._connection.fetch(
-            "SELECT nextval('arrivals') AS n FROM generate_series(1, $1)", count
+            "WITH held AS MATERIALIZED (SELECT pg_advisory_xact_lock($2))"
+            " SELECT nextval('arrivals') AS n FROM held, generate_series(1, $1)",
+            count,
+            _number(lock),
         )
         return [row["n"] for row in rows]
 
@@ -118,14 +121,17 @@ class PostgresDriver:
 
     async def _transact(self, work: Callable[[Tx], Awaitable[T]]) -> T:
         pool = self._pool or await self._open()
-        async with pool.acquire(timeout=10) as connection, connection.transaction():
-            now = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
-            tx = PostgresTx(connection, now)
-            answer = await work(tx)
-            if tx.woken:
-                await connection.execute(
-                    "SELECT pg_notify($1, $2)", CHANNEL, " ".join(sorted(tx.woken))[:7900]
-                )
+        async with pool.acquire(timeout=10) as connection:
+            try:
+                await connection.execute("BEGIN")
+                now = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
+                tx = PostgresTx(connection, now)
+                answer = await work(tx)
+                await connection.execute(_ending(tx.woken))
+            except BaseException:
+                with suppress(*AWAY):
+                    await connection.execute("ROLLBACK")
+                raise
         return answer
 
     def listen(self, heard: Callable[[str], None]) -> None:
@@ -159,6 +165,14 @@ class PostgresDriver:
                 await asyncio.wait_for(self._pool.close(), 5)
             except AWAY:
                 self._pool.terminate()
+
+
+def _ending(woken: set[str]) -> str:
+    """COMMIT, and one signal for all that was woken, in one round trip."""
+    if not woken:
+        return "COMMIT"
+    channels = " ".join(sorted(woken))[:7900].replace("'", "''")
+    return f"NOTIFY {CHANNEL}, '{channels}'; COMMIT"
 
 
 def _down(error: BaseException) -> NoReturn:

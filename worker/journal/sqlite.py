@@ -19,6 +19,7 @@ from worker.journal.port import JournalDown, JournalError
 T = TypeVar("T")
 
 BUSY = 5.0  # seconds to wait for another process (a command-line act) that writes the file
+POLL = 0.005  # seconds between two looks whether it has finished
 
 
 @lru_cache(maxsize=512)
@@ -51,7 +52,7 @@ class SqliteTx:
         if rows:
             self._connection.executemany(translate(sql), rows)
 
-    async def numbers(self, count: int) -> list[int]:
+    async def numbers(self, count: int, lock: str) -> list[int]:
         [row] = self._connection.execute(
             "INSERT INTO counters (name, value) VALUES ('arrivals', ?1)"
             " ON CONFLICT (name) DO UPDATE SET value = value + ?1 RETURNING value",
@@ -82,7 +83,7 @@ class SqliteDriver:
             raise JournalDown(f"the journal's file cannot be opened: {error}") from None
 
     async def transact(self, work: Callable[[Tx], Awaitable[T]]) -> T:
-        """Waiting for the file and syncing it happen in a thread; the statements between take microseconds."""
+        """Syncing the file happens in a thread; the statements before it take microseconds."""
         async with self._lock:
             try:
                 tx, answer = await self._transact(work)
@@ -99,15 +100,30 @@ class SqliteDriver:
 
     async def _transact(self, work: Callable[[Tx], Awaitable[T]]) -> tuple[SqliteTx, T]:
         try:
-            # To its end although we are cancelled: a BEGIN that comes late would hold the file for ever.
-            await finish(asyncio.to_thread(self._connection.execute, "BEGIN IMMEDIATE"))
+            await self._begin()
+            before = self._connection.total_changes
             tx = SqliteTx(self._connection)
             answer = await work(tx)
-            await finish(asyncio.to_thread(self._connection.execute, "COMMIT"))
+            if self._connection.total_changes == before:
+                self._connection.execute("COMMIT")  # nothing is to be synced
+            else:
+                await finish(asyncio.to_thread(self._connection.execute, "COMMIT"))
             return tx, answer
         finally:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
+
+    async def _begin(self) -> None:
+        """The file is ours alone but for a command-line act now and then: wait for that without a thread."""
+        patience = time.monotonic() + BUSY
+        while True:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > patience:
+                    raise
+            await asyncio.sleep(POLL)
 
     def listen(self, heard: Callable[[str], None]) -> None:
         self._heard.append(heard)
@@ -125,7 +141,15 @@ class SqliteDriver:
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
+    # The last one last: until then another process may hold the file for a moment.
+    pragmas = (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "secure_delete=ON",
+        "busy_timeout=0",
+    )
+    for pragma in pragmas:
         connection.execute(f"PRAGMA {pragma}")
     return connection
 

@@ -74,7 +74,7 @@ def _dependency_failed(row: Row, state: str | None) -> Ending:
 
 
 async def _join(tx: Tx, rows: Sequence[Row], lanes: dict[int, Row]) -> None:
-    numbers = await tx.numbers(len(rows)) if rows else []
+    numbers = await tx.numbers(len(rows), "admission") if rows else []
     await tx.many(
         "UPDATE commands SET arrival = $2, due_at = $3 WHERE id = $1",
         [(row["id"], number, tx.now) for row, number in zip(rows, numbers, strict=True)],
