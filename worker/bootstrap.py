@@ -7,11 +7,11 @@ import os
 import random
 import secrets
 import signal
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import structlog
 
@@ -165,7 +165,7 @@ async def _patiently(settings: Settings) -> StoredJournal:
         try:
             return await open_stored_journal(settings, exclusive=True, make=True)
         except JournalDown as error:
-            if loop.time() > until:
+            if settings.sqlite_path or loop.time() > until:
                 raise
             log.warning("journal.away", why=str(error), journal=settings.journal.shown)
         await asyncio.sleep(wait)
@@ -304,8 +304,13 @@ async def _open_relay(worker: Worker, stack: AsyncExitStack) -> None:
         worker.console.readiness.parts.append(lambda: of_relay(relay.health().ill, relay.health().blocked))
         worker.console.metrics.parts.append(lambda: figures(relay, relay.health().active))
     await relay.start()
-    stack.push_async_callback(relay.stop)
+    stack.push_async_callback(_stop_relay, relay)
     stack.push_async_callback(_flush, relay, worker.journal)
+
+
+async def _stop_relay(relay: Relay) -> None:
+    """A RabbitMQ that does not confirm must not use up the time that the engine's calls may need."""
+    await asyncio.wait({asyncio.create_task(relay.stop())}, timeout=FLUSH)
 
 
 async def _flush(relay: Relay, journal: StoredJournal) -> None:
@@ -399,12 +404,19 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def purges(journal: StoredJournal, owner: str, every: float = HOUR) -> None:
+class Purges(Protocol):
+    """What the hourly purge asks of the journal."""
+
+    async def keep(self, role: str, owner: str, lease: float) -> bool: ...
+    async def purge(self) -> Mapping[str, int]: ...
+
+
+async def purges(journal: Purges, owner: str, every: float = HOUR) -> None:
     """What is old goes, once in `every` seconds, by one process for all."""
     while True:
         await asyncio.sleep(every * random.uniform(0.9, 1.0))  # noqa: S311 - processes must not march in step
         try:
-            if await journal.keep("purge", owner, every):
+            if await journal.keep("purge", owner, 1.5 * every):
                 gone = await journal.purge()
                 log.info("journal.purged", **gone)
         except (JournalDown, JournalError) as error:

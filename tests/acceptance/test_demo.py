@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -15,7 +16,10 @@ import psutil
 import pytest
 
 from tests.services.private import need_rabbitmq
+from tests.support.amqp import Sender, command, depth
 from tests.support.worker import ROOT
+from worker.broker.link import address
+from worker.broker.topology import declare
 
 WHOLE = 240.0  # seconds; 20 on an idle machine
 SOON = 60.0
@@ -29,8 +33,10 @@ def place(tmp_path: Path) -> Iterator[Path]:
     assert not traces(tmp_path)
 
 
-def start(place: Path, *words: str) -> subprocess.Popen[str]:
+def start(place: Path, *words: str, broker: str | None = None) -> subprocess.Popen[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("WORKER_")}
+    if broker:
+        kept["WORKER__BROKER__URL"] = broker
     return subprocess.Popen(
         [sys.executable, "-m", "worker", "demo", *words],
         env={**kept, "TMPDIR": str(place), "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
@@ -76,7 +82,7 @@ def row(out: str, name: str) -> str:
     return found[1]
 
 
-def test_every_order_gets_its_answer_and_the_credit_is_exactly_what_was_ordered(place: Path):
+def test_every_order_gets_its_answer_and_the_credit_is_exactly_what_was_ordered(place: Path) -> None:
     demo = start(place)
     out, _ = demo.communicate(timeout=WHOLE)
     assert demo.returncode == 0, out
@@ -93,8 +99,9 @@ def test_every_order_gets_its_answer_and_the_credit_is_exactly_what_was_ordered(
     wait_without_trace(place)
 
 
-def test_kept_it_runs_until_ctrl_c_and_answers_one_more_order(place: Path):
-    demo = start(place, "--keep", "--seed", "11")
+def test_kept_it_runs_until_ctrl_c_and_answers_one_more_order(place: Path, rabbit_url: str) -> None:
+    """Here on a broker that is there already."""
+    demo = start(place, "--keep", "--seed", "11", broker=rabbit_url)
     try:
         out = "".join(said(demo, "send one"))
         words = out.rpartition("send one")[2].split()[1:]
@@ -116,8 +123,19 @@ def test_kept_it_runs_until_ctrl_c_and_answers_one_more_order(place: Path):
     wait_without_trace(place)
 
 
+async def test_a_broker_in_use_is_left_alone(place: Path, rabbit_url: str) -> None:
+    await declare(address(rabbit_url))
+    async with Sender(rabbit_url) as sender:
+        await sender.send(command())
+    demo = start(place, broker=rabbit_url)
+    out, _ = await asyncio.to_thread(demo.communicate, timeout=WHOLE)
+    assert demo.returncode == 1
+    assert "provisioning.commands is in use on this RabbitMQ (0 consumers, 1 messages)" in out
+    assert await depth(rabbit_url, "provisioning.commands") == 1
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_in_the_middle_it_leaves_nothing_behind(place: Path, number: signal.Signals):
+def test_stopped_in_the_middle_it_leaves_nothing_behind(place: Path, number: signal.Signals) -> None:
     demo = start(place)
     said(demo, "orders go out")
     demo.send_signal(number)
@@ -126,7 +144,7 @@ def test_stopped_in_the_middle_it_leaves_nothing_behind(place: Path, number: sig
     wait_without_trace(place)
 
 
-def test_killed_it_leaves_nothing_behind_either(place: Path):
+def test_killed_it_leaves_nothing_behind_either(place: Path) -> None:
     demo = start(place)
     said(demo, "orders go out")
     demo.kill()

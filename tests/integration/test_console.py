@@ -43,7 +43,7 @@ async def wrong(worker: WorkerProcess) -> dict[str, str]:
 
 async def test_a_worker_without_broker_lives_but_is_not_ready_and_says_what_is_wrong(
     tmp_path: Path, simulator: Simulator
-):
+) -> None:
     nowhere = "amqp://guest:hidden-in-url@127.0.0.1:9/"
     async with Workers(tmp_path, nowhere, {PLATFORM: simulator.url}) as workers:
         one = await workers.start(ready=False)
@@ -65,7 +65,7 @@ async def test_a_worker_without_broker_lives_but_is_not_ready_and_says_what_is_w
 
 async def test_nothing_else_is_open_and_every_answer_carries_the_headers(
     rabbit_url: str, tmp_path: Path, simulator: Simulator
-):
+) -> None:
     async with Workers(tmp_path, rabbit_url, {PLATFORM: simulator.url}) as workers:
         one = await workers.start()
         for path in ("/", "/docs", "/redoc", "/openapi.json", "/admin", "/metrics/", "/readyz/x"):
@@ -87,7 +87,7 @@ def headers_of(url: str) -> dict[str, str]:
 
 async def test_warnings_say_that_nobody_listens_and_who_paused_and_leave_it_ready(
     rabbit_url: str, tmp_path: Path, simulator: Simulator
-):
+) -> None:
     async with Workers(tmp_path, rabbit_url, {PLATFORM: simulator.url}) as workers:
         one = await workers.start()
         async with Sender(rabbit_url) as sender:
@@ -113,7 +113,7 @@ async def test_warnings_say_that_nobody_listens_and_who_paused_and_leave_it_read
 
 async def test_metrics_count_and_their_labels_are_bounded(
     rabbit_url: str, tmp_path: Path, simulator: Simulator
-):
+) -> None:
     async with Workers(tmp_path, rabbit_url, {PLATFORM: simulator.url}) as workers:
         one = await workers.start()
         async with Listener(rabbit_url) as results, Sender(rabbit_url) as sender:
@@ -156,7 +156,7 @@ def value(found: Samples, name: str, **labels: str) -> float:
 
 async def test_a_database_that_is_away_makes_it_not_ready_and_its_return_ready_again(
     rabbit_url: str, tmp_path: Path, simulator: Simulator, dedicated_postgres: PrivatePostgres
-):
+) -> None:
     journal = dedicated_postgres.create_database("away")
     async with Workers(tmp_path, rabbit_url, {PLATFORM: simulator.url}, journal=journal) as workers:
         one = await workers.start()
@@ -179,7 +179,7 @@ async def test_a_database_that_is_away_makes_it_not_ready_and_its_return_ready_a
 
 async def test_a_process_that_stops_says_so_until_it_is_gone(
     rabbit_url: str, tmp_path: Path, simulator: Simulator
-):
+) -> None:
     simulator.fail("blockOutgoingCalls", "delay", seconds=1.8)
     async with Workers(tmp_path, rabbit_url, {PLATFORM: simulator.url}) as workers:
         one = await workers.start()

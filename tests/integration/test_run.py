@@ -37,7 +37,7 @@ def journal(request: pytest.FixtureRequest) -> str | None:
 
 async def test_a_command_goes_in_and_its_result_comes_out(
     rabbit_url: str, tmp_path: Path, simulator: Simulator, journal: str | None
-):
+) -> None:
     async with Workers(tmp_path, rabbit_url, {PLATFORM: simulator.url}, journal=journal) as workers:
         one = await workers.start()
         async with Listener(rabbit_url) as results, Sender(rabbit_url) as sender:
@@ -47,7 +47,9 @@ async def test_a_command_goes_in_and_its_result_comes_out(
         [heard] = results.heard
         assert heard.routing_key == f"{PLATFORM}.credit.add.succeeded"
         assert heard.data["command"]["id"] == order["id"]
-        assert simulator.subscriber("u1", DOMAIN).balance == 35
+        account = simulator.subscriber("u1", DOMAIN)
+        assert account is not None
+        assert account.balance == 35
         one.terminate()
         assert await one.ended() == 0
         assert one.events("worker.stopped")
@@ -55,7 +57,7 @@ async def test_a_command_goes_in_and_its_result_comes_out(
 
 async def test_the_key_file_is_made_beside_the_settings_for_the_owner_alone_and_used_again(
     rabbit_url: str, tmp_path: Path, simulator: Simulator
-):
+) -> None:
     async with Workers(tmp_path, rabbit_url, {PLATFORM: simulator.url}) as workers:
         one = await workers.start()
         key = tmp_path / "worker.key"
@@ -72,7 +74,7 @@ async def test_the_key_file_is_made_beside_the_settings_for_the_owner_alone_and_
 
 async def test_another_key_stops_the_start_with_a_sentence(
     rabbit_url: str, tmp_path: Path, simulator: Simulator
-):
+) -> None:
     async with Workers(tmp_path, rabbit_url, {PLATFORM: simulator.url}) as workers:
         one = await workers.start()
         one.terminate()
@@ -84,7 +86,9 @@ async def test_another_key_stops_the_start_with_a_sentence(
         assert "Traceback" not in two.log()
 
 
-async def test_a_sqlite_journal_serves_one_process(rabbit_url: str, tmp_path: Path, simulator: Simulator):
+async def test_a_sqlite_journal_serves_one_process(
+    rabbit_url: str, tmp_path: Path, simulator: Simulator
+) -> None:
     async with Workers(tmp_path, rabbit_url, {PLATFORM: simulator.url}) as workers:
         await workers.start()
         two = await workers.start(ready=False)
@@ -94,7 +98,7 @@ async def test_a_sqlite_journal_serves_one_process(rabbit_url: str, tmp_path: Pa
 
 async def test_started_with_held_commands_come_in_and_wait_until_somebody_resumes(
     rabbit_url: str, tmp_path: Path, simulator: Simulator
-):
+) -> None:
     async with Workers(tmp_path, rabbit_url, {PLATFORM: simulator.url}) as workers:
         one = await workers.start(held=True)
         assert "start --held" in json.dumps(await one.readiness())
@@ -115,7 +119,7 @@ async def waiting(workers: Workers) -> bool:
 
 async def test_a_stop_lets_the_call_under_way_end_and_publishes_its_result(
     rabbit_url: str, tmp_path: Path, simulator: Simulator
-):
+) -> None:
     """P9: the answer of a call that was under way at SIGTERM is not lost, nor left for the next start."""
     simulator.fail("blockOutgoingCalls", "delay", seconds=1.0)
     async with Workers(tmp_path, rabbit_url, {PLATFORM: simulator.url}) as workers:
@@ -132,7 +136,7 @@ async def test_a_stop_lets_the_call_under_way_end_and_publishes_its_result(
 
 async def test_what_comes_during_a_stop_stays_in_the_queue(
     rabbit_url: str, tmp_path: Path, simulator: Simulator
-):
+) -> None:
     simulator.fail("blockOutgoingCalls", "delay", seconds=1.5, count=1)
     async with Workers(tmp_path, rabbit_url, {PLATFORM: simulator.url}) as workers:
         one = await workers.start()
@@ -151,7 +155,7 @@ async def test_what_comes_during_a_stop_stays_in_the_queue(
 
 async def test_two_processes_with_split_roles_meet_in_the_journal(
     rabbit_url: str, tmp_path: Path, simulator: Simulator, postgres_url: str
-):
+) -> None:
     async with Workers(tmp_path, rabbit_url, {PLATFORM: simulator.url}, journal=postgres_url) as workers:
         door, hands = await asyncio.gather(workers.start("intake,relay,console"), workers.start("engine"))
         async with Listener(rabbit_url) as results, Sender(rabbit_url) as sender:
@@ -165,7 +169,7 @@ async def test_two_processes_with_split_roles_meet_in_the_journal(
         assert [await process.ended() for process in (hands, door)] == [0, 0]
 
 
-async def test_a_second_signal_ends_it_at_once(rabbit_url: str, tmp_path: Path, simulator: Simulator):
+async def test_a_second_signal_ends_it_at_once(rabbit_url: str, tmp_path: Path, simulator: Simulator) -> None:
     simulator.fail("blockOutgoingCalls", "late", seconds=60)
     platform = {"url": simulator.url, "timeout": 9.0}
     async with Workers(tmp_path, rabbit_url, {PLATFORM: platform}) as workers:
@@ -181,7 +185,7 @@ async def test_a_second_signal_ends_it_at_once(rabbit_url: str, tmp_path: Path, 
 
 async def test_a_taken_port_an_unknown_role_and_wrong_settings_end_with_a_sentence(
     rabbit_url: str, tmp_path: Path, simulator: Simulator
-):
+) -> None:
     async with Workers(tmp_path, rabbit_url, {PLATFORM: simulator.url}) as workers:
         port = int(simulator.origin.rpartition(":")[2])
         workers.settings["console"]["port"] = port

@@ -8,6 +8,7 @@ import os
 import pwd
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from tests.support.amqp import Listener, Sender, command, eventually
 from tests.support.worker import Finished, Workers
 from worker.simulators.sippulse import Simulator, SimulatorConfig, serve
+from worker.simulators.sippulse.platform import Subscriber
 
 DOMAIN = "sip.example"
 PLATFORM = "sippulse-br"
@@ -40,10 +42,16 @@ async def workers(rabbit_url: str, tmp_path: Path, simulator: Simulator) -> Asyn
         yield them
 
 
-async def ok(workers: Workers, *words: str, **env: str) -> Finished:
-    done = await workers.worker(*words, **env)
+async def ok(workers: Workers, *words: str) -> Finished:
+    done = await workers.worker(*words)
     assert done.code == 0, f"{words}: {done.out}{done.err}"
     return done
+
+
+def person(simulator: Simulator, name: str = "ana") -> Subscriber:
+    found = simulator.subscriber(name, DOMAIN)
+    assert found is not None
+    return found
 
 
 async def state_of(workers: Workers, name: str) -> str:
@@ -55,23 +63,23 @@ async def state_of(workers: Workers, name: str) -> str:
 
 async def test_send_waits_for_the_answer_and_the_same_key_takes_effect_once(
     workers: Workers, simulator: Simulator
-):
+) -> None:
     words = ("send", "credit.add", *ABOUT, "amount=25.00", "--key", "k1", "--wait", "60")
     first = await ok(workers, *words)
     assert "succeeded" in first.out
     second = (await ok(workers, *words, "--json")).json
     assert second["status"] == "succeeded"
     assert second["duplicate_of"]
-    assert simulator.subscriber("ana", DOMAIN).balance == 35
+    assert person(simulator).balance == 35
     refused = await workers.worker(*(word.replace("25.00", "26.00") for word in words))
     assert refused.code == 1
     assert "idempotency_conflict" in refused.out
-    assert simulator.subscriber("ana", DOMAIN).balance == 35
+    assert person(simulator).balance == 35
 
 
 async def test_when_the_wait_runs_out_id_state_and_the_way_to_repeat_are_said(
     workers: Workers, simulator: Simulator
-):
+) -> None:
     await ok(workers, "platforms", "pause", PLATFORM, "--reason", "for the test")
     words = ("send", "credit.add", *ABOUT, "amount=1.00", "--key", "k2", "--id", "order-2", "--wait", "1")
     early = await workers.worker(*words)
@@ -81,12 +89,12 @@ async def test_when_the_wait_runs_out_id_state_and_the_way_to_repeat_are_said(
     await ok(workers, "platforms", "resume", PLATFORM, "--reason", "enough")
     again = [word.replace("order-2", "order-3") for word in words[:-1]]
     assert (await ok(workers, *again, "60", "--json")).json["duplicate_of"] == "order-2"
-    assert simulator.subscriber("ana", DOMAIN).balance == 11
+    assert person(simulator).balance == 11
 
 
 async def test_data_come_from_a_file_or_standard_input_and_secrets_from_elsewhere(
     workers: Workers, simulator: Simulator
-):
+) -> None:
     record = {
         "subscriber": {"username": "bia", "domain": DOMAIN},
         "profile": "residential",
@@ -102,11 +110,11 @@ async def test_data_come_from_a_file_or_standard_input_and_secrets_from_elsewher
         stdin=json.dumps(record), SIP="sip-hidden",
     )  # fmt: skip
     assert done.code == 0, done.out + done.err
-    assert simulator.subscriber("bia", DOMAIN).dto["password"] == "sip-hidden"
+    assert person(simulator, "bia").dto["password"] == "sip-hidden"
     assert "hidden" not in done.out + done.err
 
 
-async def test_send_reaches_the_bulk_queue_and_another_reply_queue(workers: Workers, rabbit_url: str):
+async def test_send_reaches_the_bulk_queue_and_another_reply_queue(workers: Workers, rabbit_url: str) -> None:
     async with Listener(rabbit_url, exchange=None) as replies:
         done = await ok(
             workers, "send", "credit.get", *ABOUT, "--bulk", "--reply-to", replies.queue, "--wait", "--json"
@@ -127,7 +135,7 @@ async def park(workers: Workers, rabbit_url: str, simulator: Simulator, name: st
             command("credit.add.v1", {**about(), "amount": "5.00"}, id=name, idempotencykey=name)
         )
     await eventually(lambda: simulator.platform.ledger.operations["addCredit"].received)
-    simulator.platform.charge("ana", DOMAIN, 1)
+    simulator.platform.charge("ana", DOMAIN, Decimal(1))
 
     async def parked() -> bool:
         return await state_of(workers, name) == "parked"
@@ -141,7 +149,7 @@ def about() -> dict[str, Any]:
 
 async def test_a_command_whose_effect_is_unknown_is_resolved_before_it_is_retried(
     workers: Workers, rabbit_url: str, simulator: Simulator
-):
+) -> None:
     await park(workers, rabbit_url, simulator, "lost-1")
     shown = await ok(workers, "commands", "show", "lost-1")
     assert "effect_unknown" in shown.out
@@ -169,7 +177,7 @@ async def test_a_command_whose_effect_is_unknown_is_resolved_before_it_is_retrie
 
 async def test_an_ended_command_is_edited_checked_and_archived(
     workers: Workers, rabbit_url: str, simulator: Simulator
-):
+) -> None:
     sent = await workers.worker(
         "send", "credit.add", "subscriber.username=zoe", ABOUT[1], "amount=5.00", "--key", "k", "--id", "e-1",
         "--wait",
@@ -189,14 +197,16 @@ async def test_an_ended_command_is_edited_checked_and_archived(
         await ok(workers, "commands", "edit", "e-1", "amount=6.00", "note=put right", "--reason", "typo")
         await results.until(lambda heard: heard)
     assert results.heard[0].data["output"]["amount"] == "6.00"
-    assert simulator.subscriber("zoe", DOMAIN).balance == 6
+    assert person(simulator, "zoe").balance == 6
     await ok(workers, "commands", "archive", "e-1", "--reason", "done with")
     listed = {one["message_id"] for one in (await ok(workers, "commands", "list", "--json")).json}
     assert "e-1" not in listed
     assert len(listed) == 1
 
 
-async def test_a_waiting_command_is_cancelled_and_lists_are_filtered(workers: Workers, simulator: Simulator):
+async def test_a_waiting_command_is_cancelled_and_lists_are_filtered(
+    workers: Workers, simulator: Simulator
+) -> None:
     await ok(workers, "platforms", "pause", PLATFORM, "--reason", "for the test")
     await workers.worker("send", "calls.block", *ABOUT, "--id", "c-1", "--wait", "0.2")
 
@@ -226,7 +236,7 @@ async def refused(workers: Workers, rabbit_url: str, body: bytes) -> AsyncIterat
 
 async def test_a_quarantined_message_is_looked_at_on_the_record_and_dropped(
     workers: Workers, rabbit_url: str
-):
+) -> None:
     async with refused(workers, rabbit_url, b'{"password": "tell-nobody", "id"') as uid:
         listed = await ok(workers, "quarantine", "list")
         assert uid[:13] in listed.out
@@ -244,7 +254,7 @@ async def test_a_quarantined_message_is_looked_at_on_the_record_and_dropped(
 
 async def test_a_quarantined_message_is_sent_again_once_the_reason_is_gone(
     workers: Workers, rabbit_url: str, simulator: Simulator
-):
+) -> None:
     data = {**about(), "platform": "sippulse-new"}
     body = json.dumps(command("calls.block.v1", data, id="q-1")).encode()
     async with refused(workers, rabbit_url, body) as uid:
@@ -265,7 +275,9 @@ async def test_a_quarantined_message_is_sent_again_once_the_reason_is_gone(
 # ---------------------------------------------------------------- the rest
 
 
-async def test_events_that_nobody_took_are_republished_under_the_same_ids(workers: Workers, rabbit_url: str):
+async def test_events_that_nobody_took_are_republished_under_the_same_ids(
+    workers: Workers, rabbit_url: str
+) -> None:
     await ok(workers, "send", "calls.block", *ABOUT, "--id", "r-1")
 
     async def unheard() -> bool:
@@ -284,7 +296,7 @@ async def test_events_that_nobody_took_are_republished_under_the_same_ids(worker
 
 async def test_audit_verify_holds_the_chain_against_collected_events(
     workers: Workers, rabbit_url: str, tmp_path: Path
-):
+) -> None:
     async with Listener(rabbit_url, "provisioning.audit") as audit:
         await ok(workers, "send", "calls.block", *ABOUT, "--wait")
         await audit.until(lambda heard: len(heard) == 2)
@@ -302,10 +314,10 @@ async def test_audit_verify_holds_the_chain_against_collected_events(
 
 async def test_doctor_finds_all_well_then_a_refused_login_and_a_missing_consumer(
     workers: Workers, simulator: Simulator
-):
+) -> None:
     well = await ok(workers, "doctor", "--json")
     assert not [one for one in well.json if one["level"] == "broken"]
-    warned = await ok(workers, "doctor", WORKER_STOP_GRACE="5s")
+    warned = await workers.worker("doctor", WORKER_STOP_GRACE="5s")
     assert "the container gives 5 s" in warned.out
     simulator.platform.password = "changed"
     workers.processes[0].terminate()
@@ -319,7 +331,7 @@ async def test_doctor_finds_all_well_then_a_refused_login_and_a_missing_consumer
     assert "admin" not in ill.out.replace("login 'admin'", "")
 
 
-async def test_doctor_says_which_services_cannot_be_reached(tmp_path: Path, simulator: Simulator):
+async def test_doctor_says_which_services_cannot_be_reached(tmp_path: Path, simulator: Simulator) -> None:
     key = "A" * 43 + "="
     nowhere = {"url": "http://127.0.0.1:9/SipPulse"}
     settings = {"journal": {"url": "postgresql://w:hidden@127.0.0.1:9/w", "keys": [key]}}
@@ -333,7 +345,7 @@ async def test_doctor_says_which_services_cannot_be_reached(tmp_path: Path, simu
         assert "hidden" not in done.out + done.err
 
 
-async def test_platforms_are_listed_and_checked(workers: Workers):
+async def test_platforms_are_listed_and_checked(workers: Workers) -> None:
     listed = (await ok(workers, "platforms", "list", "--json")).json
     assert [(one["name"], one["state"]) for one in listed] == [(PLATFORM, "well")]
     checked = await ok(workers, "platforms", "check")
@@ -343,14 +355,14 @@ async def test_platforms_are_listed_and_checked(workers: Workers):
     assert f"we know {PLATFORM}" in unknown.err
 
 
-async def test_the_journal_is_kept_by_its_verbs(workers: Workers):
+async def test_the_journal_is_kept_by_its_verbs(workers: Workers) -> None:
     await ok(workers, "send", "calls.block", *ABOUT, "--wait")
     assert (await ok(workers, "journal", "upgrade")).out == "up to date\n"
     assert (await ok(workers, "journal", "rekey", "--json")).json["commands"] == 1
     assert "nothing was old enough" in (await ok(workers, "journal", "purge")).out
 
 
-async def test_the_simulator_is_served_until_it_is_stopped(tmp_path: Path):
+async def test_the_simulator_is_served_until_it_is_stopped(tmp_path: Path) -> None:
     config = tmp_path / "simulator.json"
     config.write_text('{"switchs": {}}')
     async with Workers(tmp_path, "amqp://127.0.0.1:9/", {}) as workers:

@@ -67,12 +67,12 @@ platforms+check platforms+pause platforms+resume events+republish audit+verify d
 contracts+write contracts+check journal+upgrade journal+purge journal+rekey"""
 
 
-def test_every_promised_verb_is_there():
+def test_every_promised_verb_is_there() -> None:
     assert {tuple(verb.split("+")) for verb in PROMISED.split()} <= set(verbs())
 
 
 @pytest.mark.parametrize("verb", verbs(), ids=" ".join)
-def test_every_verb_explains_itself(verb: tuple[str, ...], capsys: pytest.CaptureFixture[str]):
+def test_every_verb_explains_itself(verb: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*verb, "--help"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("Usage: worker")
@@ -84,14 +84,14 @@ def test_every_verb_explains_itself(verb: tuple[str, ...], capsys: pytest.Captur
             assert len(line.split()) > 1 or continue_on_next, f"no help for {line.strip()}"
 
 
-def test_the_exit_codes_are_documented(capsys: pytest.CaptureFixture[str]):
+def test_the_exit_codes_are_documented(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--help"])
     out = capsys.readouterr().out
     for code in range(5):
         assert f"\n    {code}  " in out
 
 
-def test_help_comes_quickly_because_nothing_heavy_is_imported():
+def test_help_comes_quickly_because_nothing_heavy_is_imported() -> None:
     heavy = "{'sqlalchemy', 'faststream', 'zeep', 'fastapi', 'aio_pika', 'rich', 'pydantic', 'structlog'}"
     code = (
         "import sys; from worker.cli import main; main(['--help']);"
@@ -103,7 +103,7 @@ def test_help_comes_quickly_because_nothing_heavy_is_imported():
     assert time.monotonic() - began < 10  # 0.1 s on an idle machine
 
 
-def test_the_version_is_said(capsys: pytest.CaptureFixture[str]):
+def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("provisioning-worker ")
 
@@ -122,7 +122,7 @@ def test_the_version_is_said(capsys: pytest.CaptureFixture[str]):
 )
 def test_a_wrong_command_line_is_exit_code_2_and_no_traceback(
     words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     assert main(words) == 2
     told = capsys.readouterr()
     assert told.out == ""
@@ -140,7 +140,7 @@ def sentence(words: tuple[str, ...], code: int, capsys: pytest.CaptureFixture[st
     return told.err
 
 
-def test_wrong_settings_are_one_sentence(at_home: Path, capsys: pytest.CaptureFixture[str]):
+def test_wrong_settings_are_one_sentence(at_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (at_home / "worker.toml").write_text("[brokers]\n")
     told = sentence(("commands", "list"), 2, capsys)
     assert "unknown key brokers (did you mean broker?)" in told
@@ -148,42 +148,42 @@ def test_wrong_settings_are_one_sentence(at_home: Path, capsys: pytest.CaptureFi
 
 def test_the_settings_file_is_named_by_option_or_variable(
     at_home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     sentence(("--config", "absent.toml", "commands", "list"), 2, capsys)
     monkeypatch.setenv("WORKER_CONFIG", str(at_home / "gone.toml"))
     assert "gone.toml cannot be read" in sentence(("commands", "list"), 2, capsys)
 
 
-def test_looking_makes_no_journal_and_no_key(at_home: Path, capsys: pytest.CaptureFixture[str]):
+def test_looking_makes_no_journal_and_no_key(at_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = sentence(("commands", "list"), 2, capsys)
     assert "there is no journal at" in told
     assert {file.name for file in at_home.iterdir()} == {"worker.toml"}
 
 
-def test_a_broker_that_is_away_is_exit_code_3(capsys: pytest.CaptureFixture[str]):
+def test_a_broker_that_is_away_is_exit_code_3(capsys: pytest.CaptureFixture[str]) -> None:
     told = sentence(("send", "calls.block", *SUBSCRIBER), 3, capsys)
     assert "RabbitMQ at amqp://guest@127.0.0.1:9/ cannot be reached" in told
 
 
-def test_a_journal_that_is_away_is_exit_code_3(at_home: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_journal_that_is_away_is_exit_code_3(at_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     key = "A" * 43 + "="
     journal = f'[journal]\nurl = "postgresql://w:hidden@127.0.0.1:9/w"\nkeys = ["{key}"]\n'
     (at_home / "worker.toml").write_text(SETTINGS + journal)
     assert "the journal cannot be reached" in sentence(("commands", "list"), 3, capsys)
 
 
-def test_an_error_nobody_foresaw_shows_no_text_of_its_own():
+def test_an_error_nobody_foresaw_shows_no_text_of_its_own() -> None:
     assert explained(ValueError("hidden")) is None
 
 
-def test_a_fault_carries_its_exit_code():
+def test_a_fault_carries_its_exit_code() -> None:
     assert explained(Fault("no", 3)) == ("no", 3)
 
 
 # ---------------------------------------------------------------- send
 
 
-def test_an_increment_needs_a_key(capsys: pytest.CaptureFixture[str]):
+def test_an_increment_needs_a_key(capsys: pytest.CaptureFixture[str]) -> None:
     told = sentence(("send", "credit.add", *SUBSCRIBER, "amount=25.00"), 2, capsys)
     assert "credit.add.v1 needs --key" in told
 
@@ -206,13 +206,13 @@ def test_an_increment_needs_a_key(capsys: pytest.CaptureFixture[str]):
 )
 def test_a_command_that_intake_would_refuse_is_not_sent(
     words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     assert said in sentence(("send", *words), 2, capsys)
 
 
 def test_a_dry_run_shows_command_key_and_steps_and_no_secret(
     monkeypatch: pytest.MonkeyPatch, at_home: Path, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     monkeypatch.setenv("SIP_PASSWORD", "hidden-1")
     (at_home / "portal").write_text("hidden-2\n")
     words = [
@@ -228,6 +228,6 @@ def test_a_dry_run_shows_command_key_and_steps_and_no_secret(
     assert shown["command"]["data"]["password"] == "***"
 
 
-def test_a_dry_run_says_what_the_platform_would_not_take(capsys: pytest.CaptureFixture[str]):
+def test_a_dry_run_says_what_the_platform_would_not_take(capsys: pytest.CaptureFixture[str]) -> None:
     told = sentence(("send", "credit.add", *SUBSCRIBER, "amount=1.001", "--key", "k", "--dry-run"), 1, capsys)
     assert "it would be rejected, invalid_field" in told

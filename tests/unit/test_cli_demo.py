@@ -27,18 +27,18 @@ def answers(*events: dict[str, Any]) -> Answers:
     return heard
 
 
-def test_an_order_without_answer_is_wrong():
+def test_an_order_without_answer_is_wrong() -> None:
     [one] = match([order(1, "a")], answers())
     assert (one.answer, one.wrong) == (None, "no answer")
 
 
-def test_a_parked_order_is_wrong_and_says_why():
+def test_a_parked_order_is_wrong_and_says_why() -> None:
     error = {"code": "effect_unknown", "message": "who knows"}
     [one] = match([order(1, "a")], answers(event("a", "parked", error=error)))
     assert one.wrong == "parked: effect_unknown: who knows"
 
 
-def test_another_ending_code_or_output_is_wrong():
+def test_another_ending_code_or_output_is_wrong() -> None:
     right = event("a", output={"balance": "1.00"})
     [fine] = match([order(1, "a", output={"balance": "1.00"})], answers(right))
     assert fine.wrong is None
@@ -51,31 +51,31 @@ def test_another_ending_code_or_output_is_wrong():
     assert code.wrong == "code too_old, not invalid_field"
 
 
-def test_a_duplicate_under_a_new_id_has_to_name_the_first():
+def test_a_duplicate_under_a_new_id_has_to_name_the_first() -> None:
     heard = answers(event("a", event_id="1"), event("b", event_id="2"))
     [_, second] = match([order(1, "a"), order(2, "b", duplicate=True)], heard)
     assert second.wrong == "it was answered as if it were new"
 
 
-def test_one_id_with_other_content_has_two_answers():
+def test_one_id_with_other_content_has_two_answers() -> None:
     conflict = {"code": "id_conflict", "message": ""}
     heard = answers(event("a", event_id="1"), event("a", "refused", "2", error=conflict))
     both = match([order(1, "a"), order(2, "a", status="refused", code="id_conflict")], heard)
     assert [one.wrong for one in both] == [None, None]
 
 
-def test_messages_without_id_get_one_refusal_each():
+def test_messages_without_id_get_one_refusal_each() -> None:
     refusal = event(None, "refused", "1", error={"code": "invalid_message", "message": ""})
     bad = [order(1, status="refused"), order(2, status="refused")]
     assert [one.wrong for one in match(bad, answers(refusal))] == [None, "no answer"]
 
 
-def test_an_event_that_comes_twice_is_one_answer():
+def test_an_event_that_comes_twice_is_one_answer() -> None:
     refusal = event(None, "refused", "1", error={"code": "invalid_message", "message": ""})
     assert len(answers(refusal, refusal).nameless) == 1
 
 
-def test_how_a_lost_answer_was_settled_is_read_from_the_audit_chain():
+def test_how_a_lost_answer_was_settled_is_read_from_the_audit_chain() -> None:
     heard = Answers()
     chain = [
         ("seen", "in_doubt", {"attempt": 1}),
@@ -92,7 +92,7 @@ def test_how_a_lost_answer_was_settled_is_read_from_the_audit_chain():
     assert doubts(heard) == {"seen on the platform": 1, "called again": 1, "left to a person": 1, "open": 1}
 
 
-def test_credit_is_equal_only_per_subscriber_and_booked_once():
+def test_credit_is_equal_only_per_subscriber_and_booked_once() -> None:
     one, two = Decimal(1), Decimal(2)
     assert Credit({"a": one, "b": two}, {"a": one, "b": two}, 1).equal
     assert not Credit({"a": one, "b": two}, {"a": two, "b": one}, 1).equal
@@ -100,7 +100,7 @@ def test_credit_is_equal_only_per_subscriber_and_booked_once():
     assert not Credit({"a": one}, {"a": one, "b": one}, 1).equal
 
 
-def test_the_example_orders_are_enough_and_of_every_kind():
+def test_the_example_orders_are_enough_and_of_every_kind() -> None:
     orders = load()
     assert len(orders) >= 60
     statuses = {one.expect["status"] for one in orders}

@@ -17,32 +17,32 @@ def settings(timeout: float = 10, grace: float = 25) -> Settings:
     )
 
 
-def test_a_container_that_waits_too_short_is_warned_of():
+def test_a_container_that_waits_too_short_is_warned_of() -> None:
     [short] = _stop(settings(timeout=20, grace=25), "30s")
     assert (short.level, "30 s" in short.text) == ("warning", True)
     [long] = _stop(settings(timeout=20, grace=25), "31")
     assert long.level == "well"
 
 
-def test_without_a_container_the_grace_that_is_needed_is_stated():
+def test_without_a_container_the_grace_that_is_needed_is_stated() -> None:
     [said] = _stop(settings(timeout=10, grace=25), "")
     assert said.level == "advice"
     assert "25 s" in said.text
 
 
-def test_a_grace_that_is_no_duration_is_said():
+def test_a_grace_that_is_no_duration_is_said() -> None:
     [said] = _stop(settings(), "soon")
     assert said.level == "warning"
 
 
-def test_limits_that_are_not_set_are_named():
+def test_limits_that_are_not_set_are_named() -> None:
     assert unset(LimitSettings(credit_max=Decimal("500"), removes_per_hour=10)) == [
         "credit_per_subscriber_day",
         "credit_per_hour",
     ]
 
 
-def test_what_needs_a_person_is_said_with_the_next_step():
+def test_what_needs_a_person_is_said_with_the_next_step() -> None:
     health = Health(
         waiting=3,
         running=1,

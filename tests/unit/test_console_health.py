@@ -54,13 +54,13 @@ def levels(found: Sequence[Complaint]) -> list[str]:
     return [one.level for one in found]
 
 
-def test_a_consumer_that_is_gone_is_an_error_and_one_that_rests_a_warning():
+def test_a_consumer_that_is_gone_is_an_error_and_one_that_rests_a_warning() -> None:
     assert levels([*of_consumer("intake", Consumer(ill="the channel was closed"))]) == ["error"]
     assert levels([*of_consumer("intake", Consumer(paused="max_waiting"))]) == ["warning"]
     assert not [*of_consumer("intake", Consumer())]
 
 
-def test_messages_that_are_ready_and_do_not_move_are_an_error():
+def test_messages_that_are_ready_and_do_not_move_are_an_error() -> None:
     stuck = Consumer(ready=5, last_delivery_age=UNMOVED + 1)
     [complaint] = of_consumer("intake", stuck)
     assert (complaint.level, "5 messages are ready" in complaint.text) == ("error", True)
@@ -69,26 +69,26 @@ def test_messages_that_are_ready_and_do_not_move_are_an_error():
     assert not [*of_consumer("intake", Consumer(ready=5, last_delivery_age=None))]
 
 
-def test_an_engine_without_heartbeat_is_an_error():
+def test_an_engine_without_heartbeat_is_an_error() -> None:
     assert levels([*of_engine(None, 100.0)]) == ["error"]
     assert levels([*of_engine(10.0, 100.0)]) == ["error"]
     assert not [*of_engine(99.0, 100.0)]
 
 
-def test_a_relay_that_rabbitmq_asks_to_wait_is_a_warning():
+def test_a_relay_that_rabbitmq_asks_to_wait_is_a_warning() -> None:
     assert levels([*of_relay("short of memory", True)]) == ["warning"]
     assert levels([*of_relay("RabbitMQ cannot be reached", False)]) == ["error"]
     assert not [*of_relay(None, False)]
 
 
-def test_nobody_listens_and_parked_commands_are_warnings():
+def test_nobody_listens_and_parked_commands_are_warnings() -> None:
     health = Health(0, 0, 0, 2, None, 1, 900.0, 0, 0, {"provisioning.results": 3})
     found = [*of_journal(Seen(0.0, health))]
     assert {one.part for one in found} == {"relay", "commands"}
     assert set(levels(found)) == {"warning"}
 
 
-def test_a_stopped_platform_is_a_warning_and_only_if_it_is_ours():
+def test_a_stopped_platform_is_a_warning_and_only_if_it_is_ours() -> None:
     states = [
         PlatformState("held", held="credentials_refused", held_text="wrong"),
         PlatformState("paused", paused_by="ana", paused_reason="move"),
@@ -102,7 +102,7 @@ def test_a_stopped_platform_is_a_warning_and_only_if_it_is_ours():
     assert "ana: move" in found[1].text
 
 
-async def test_a_journal_that_is_away_makes_the_process_not_ready():
+async def test_a_journal_that_is_away_makes_the_process_not_ready() -> None:
     for away in (JournalDown("the database does not answer"), RuntimeError("hidden")):
         ready, report = await Readiness(JournalWatch(Journal(away)), ["engine"], []).report()
         assert not ready
@@ -110,7 +110,7 @@ async def test_a_journal_that_is_away_makes_the_process_not_ready():
         assert "hidden" not in str(report)
 
 
-async def test_many_who_ask_at_once_ask_the_journal_once():
+async def test_many_who_ask_at_once_ask_the_journal_once() -> None:
     journal = Journal(WELL, wait=0.05)
     watch = JournalWatch(journal)
     seen = await asyncio.gather(*(watch.seen(max_age=5.0) for _ in range(50)))
@@ -118,7 +118,7 @@ async def test_many_who_ask_at_once_ask_the_journal_once():
     assert all(one.health is WELL for one in seen)
 
 
-async def test_warnings_leave_the_process_ready():
+async def test_warnings_leave_the_process_ready() -> None:
     readiness = Readiness(JournalWatch(Journal(WELL)), ["relay"], [])
     readiness.parts.append(lambda: [Complaint("relay", "warning", "nobody listens")])
     ready, report = await readiness.report()

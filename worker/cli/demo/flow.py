@@ -16,11 +16,11 @@ from typing import Any
 import aio_pika
 
 from worker.cli import show
-from worker.cli.context import Fault, reason
+from worker.cli.context import UNREACHABLE, Fault, reason
 from worker.cli.demo.answers import Answers, Matched, match
 from worker.cli.demo.orders import Order, credit_ordered, load, message_of
 from worker.cli.demo.report import Counted, Credit, report
-from worker.cli.demo.stage import PLATFORM, Stage
+from worker.cli.demo.stage import BROKER, PLATFORM, Stage
 
 ANSWERED = 120.0  # seconds for all orders together; a third of it even on a slow machine
 QUIET = 10.0  # seconds for the last audit records and late changes
@@ -66,17 +66,38 @@ async def _listening(broker: str) -> AsyncIterator[tuple[Any, Answers]]:
 
     answers = Answers()
     try:
-        await declare(address(broker))
         connection = await aio_pika.connect(broker)
     except Exception as error:
-        raise Fault(f"RabbitMQ cannot be reached ({reason(error)})", 3) from None
+        raise Fault(f"RabbitMQ cannot be reached ({reason(error)})", UNREACHABLE) from None
     async with connection:
+        await _must_be_unused(connection)
+        await declare(address(broker))
         channel = await connection.channel(on_return_raises=True)
         for exchange, hear in ((RESULTS, answers.hear_result), (AUDIT, answers.hear_record)):
             queue = await channel.declare_queue(exclusive=True, auto_delete=True)
             await queue.bind(exchange, "#")
             await queue.consume(_ear(hear), no_ack=True)
         yield channel, answers
+
+
+async def _must_be_unused(connection: Any) -> None:
+    """On somebody else's broker: real orders must not reach our worker, nor ours a real one."""
+    from aio_pika.exceptions import ChannelNotFoundEntity
+
+    from worker.broker.topology import COMMAND_QUEUES
+
+    for name in COMMAND_QUEUES:
+        channel = await connection.channel()
+        try:
+            queue = await channel.declare_queue(name, passive=True)
+        except ChannelNotFoundEntity:
+            continue
+        found = queue.declaration_result
+        if found.consumer_count or found.message_count:
+            raise Fault(
+                f"{name} is in use on this RabbitMQ ({found.consumer_count} consumers, {found.message_count}"
+                f" messages): give the demonstration a virtual host of its own in {BROKER}"
+            )
 
 
 def _ear(hear: Callable[[Mapping[str, Any]], None]) -> Callable[[Any], Any]:
