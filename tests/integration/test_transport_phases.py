@@ -22,8 +22,10 @@ from tests.integration.transport_rig import (
     LOOPS,
     OK,
     PATIENCE,
+    PROBE,
     Peer,
     both_loops,
+    hold_the_loop,
     probe,
     serving,
     transport,
@@ -370,6 +372,36 @@ async def test_a_cancelled_call_is_reset_and_the_cancellation_passes_through() -
         await http.close()
 
 
+async def test_a_call_cancelled_when_its_answer_is_whole_leaves_the_connection_to_others() -> None:
+    """The connection may have gone to another call by then: a reset would lose that one's answer."""
+    half, go, whole = threading.Event(), threading.Event(), threading.Event()
+
+    def script(peer: Peer) -> None:
+        while True:
+            peer.request()
+            peer.send(OK[:-1])
+            half.set()
+            assert_set(go)
+            peer.send(OK[-1:])
+            whole.set()
+
+    with serving(script) as server:
+        http = transport(keepalive=PATIENCE)
+        task = asyncio.create_task(http.send(probe(server, fresh=False)))
+        await eventually(half.is_set)
+        for _ in range(20):  # turns of the loop: it reads the half that is there
+            await asyncio.sleep(0)
+        asyncio.get_running_loop().call_later(0, task.cancel)  # asyncio's loop serves timers after sockets
+        go.set()
+        hold_the_loop(whole.is_set)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        after = await http.send(probe(server, fresh=False))
+        await http.close()
+    assert isinstance(after, Answer)
+    assert [(peer.received.count(PROBE), peer.end) for peer in server.peers] == [(2, "fin")]
+
+
 @both_loops
 async def test_bursts_of_cancelled_calls_do_not_wedge_the_places() -> None:
     with serving(answers_all) as server:
@@ -464,7 +496,7 @@ async def test_a_trusted_server_answers_over_tls(certificates: Certificates, fre
 @both_loops
 async def test_a_server_with_an_unknown_certificate_gets_nothing(certificates: Certificates) -> None:
     with serving(answers_all, certificates.server()) as server:
-        stranger, other_name = transport(), transport(verify=certificates.client())
+        stranger, other_name = transport(verify=None), transport(verify=certificates.client())
         outcomes = await stranger.send(by_name(probe(server))), await other_name.send(probe(server))
         await stranger.close()
         await other_name.close()

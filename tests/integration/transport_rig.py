@@ -199,7 +199,14 @@ def serving(script: Callable[[Peer], None], tls: ssl.SSLContext | None = None) -
 
 
 def transport(**settings: Any) -> Transport:
-    return Transport(**({"timeout": 10.0, "keepalive": 5.0, "limit": 10} | settings))
+    """One that trusts no certificate, for reading the system's takes long; `verify=None` does that."""
+    usual: dict[str, Any] = {
+        "timeout": 10.0,
+        "keepalive": 5.0,
+        "limit": 10,
+        "verify": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+    }
+    return Transport(**(usual | settings))
 
 
 def probe(server: Server, method: str = "POST", *, fresh: bool = True, body: bytes | None = None) -> Request:

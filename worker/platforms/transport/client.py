@@ -160,6 +160,7 @@ class Transport:
             raise
         finally:
             CALL.reset(token)
+            call.forget()
 
     async def _body(self, call: Call, answer: httpx.Response, headers: Mapping[str, str]) -> bytes:
         check_head(answer.status_code, headers, self._max_answer)

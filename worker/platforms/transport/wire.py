@@ -96,6 +96,10 @@ class Call:
             self.wire.abort()  # also drops what still waits in the write buffer
             self.wire = None
 
+    def forget(self) -> None:
+        """Callbacks of the connection keep the context it was opened in, and this call with it: hold little."""
+        self.protocol = self.response = None
+
 
 CALL: ContextVar[Call] = ContextVar("platforms.transport.call")
 
