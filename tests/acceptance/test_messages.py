@@ -302,7 +302,7 @@ async def test_every_command_of_the_catalogue_goes_through(stage: Stage) -> None
 
 
 async def test_notbefore_holds_a_command_and_nobody_behind_it(stage: Stage) -> None:
-    when = datetime.now(UTC) + timedelta(seconds=4)
+    when = datetime.now(UTC) + timedelta(seconds=6)
     later = command("subscriber.block.v1", about("ana"), notbefore=when.isoformat())
     sooner = command("subscriber.activate.v1", about("ana"))
     await stage.send(later, sooner)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import html
 import json
@@ -73,7 +74,6 @@ async def aftermath(stage: Stage, request: pytest.FixtureRequest) -> Aftermath:
     found = Aftermath()
     async with Listener(stage.broker, exchange=None) as answers:
         await stage.platform.tell("principal", password=ADMIN)
-        await eventually(lambda: stage.worker.get("/readyz"))
         await happen(stage, answers.queue, found)
         await eventually(lambda: len(answers.heard) >= 2, 30)
         for name, one in (("results", stage.results), ("audit", stage.audit), ("reply_to", answers)):
@@ -227,18 +227,17 @@ async def command_line(stage: Stage, found: Aftermath) -> None:
             f"email={SIP}",
         ),
     }
-    for name, words in calls.items():
-        done = await stage.cli(*words, code=None)
-        found.places[f"worker {name}"] = (done.out + done.err).encode()
+    await asyncio.gather(*(print_of(stage, found, name, *words) for name, words in calls.items()))
     listed = json.loads(found.places["worker list"])
     chosen = {row["message_id"]: row for row in listed if row["type"] == "subscriber.create.v1"}
-    for name, row in list(chosen.items())[:3]:
-        done = await stage.cli("commands", "show", str(row["id"]), "--json")
-        found.places[f"worker show {name}"] = (done.out + done.err).encode()
-    broken = await stage.cli(
-        "--debug", "doctor", code=None, WORKER__BROKER__URL=f"amqp://u:{SIP_URL}@127.0.0.1:1/"
-    )
-    found.places["worker doctor, no broker"] = (broken.out + broken.err).encode()
+    shown = [print_of(stage, found, f"show {one}", "commands", "show", one) for one in list(chosen)[:2]]
+    nowhere = {"WORKER__BROKER__URL": f"amqp://u:{SIP_URL}@127.0.0.1:1/"}
+    await asyncio.gather(*shown, print_of(stage, found, "lost doctor", "--debug", "doctor", **nowhere))
+
+
+async def print_of(stage: Stage, found: Aftermath, name: str, *words: str, **env: str) -> None:
+    done = await stage.cli(*words, code=None, **env)
+    found.places[f"worker {name}"] = (done.out + done.err).encode()
 
 
 SIP_URL = urllib.parse.quote(SIP, safe="")

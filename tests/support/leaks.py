@@ -20,12 +20,15 @@ MOST_LAYERS = 4  # a JSON text in a JSON text in an XML text, and one more
 
 def leaks(secrets: Mapping[str, str], places: Mapping[str, bytes]) -> list[str]:
     """One line for each secret that stands in a place, with the dress that it wore and what is around it."""
-    wanted = [(name, dress, form) for name, secret in secrets.items() for dress, form in dresses(secret)]
+    wanted: dict[bytes, str] = {}  # many dresses are the same for a plain secret
+    for name, secret in secrets.items():
+        for dress, form in dresses(secret):
+            wanted.setdefault(form, f"{name}, {dress},")
     return [
-        f"{name} stands in {place}, {dress}, {layer}: {_around(text, form)!r}"
+        f"{named} stands in {place}, {layer}: {_around(text, form)!r}"
         for place, raw in places.items()
         for layer, text in layers(raw)
-        for name, dress, form in wanted
+        for form, named in wanted.items()
         if form in text
     ]
 
@@ -70,9 +73,13 @@ def coded(raw: bytes, lead: int, encoding: str) -> Iterator[tuple[str, bytes]]:
 
 
 def layers(raw: bytes) -> Iterator[tuple[str, bytes]]:
-    """The text, and what is left when XML, URL and JSON dress is taken off, in any order."""
+    """The text, and what is left when XML, URL and JSON dress is taken off, in any order.
+
+    What is encrypted wears no dress: it is searched as it is, and left out afterwards.
+    """
+    yield "as it is", raw
     seen: set[bytes] = set()
-    waiting: list[tuple[str, bytes]] = [("as it is", raw)]
+    waiting: list[tuple[str, bytes]] = [("without ciphers", _CIPHER.sub(b" ", raw))]
     while waiting:
         name, text = waiting.pop()
         if text in seen:
@@ -81,6 +88,9 @@ def layers(raw: bytes) -> Iterator[tuple[str, bytes]]:
         yield name, text
         if name.count("<") < MOST_LAYERS:
             waiting += [(f"{name} < {dress}", undress(text)) for dress, undress in UNDRESS.items()]
+
+
+_CIPHER = re.compile(rb"gAAAAA[\w=-]{60,}|[^\t\n\r\x20-\x7e\x80-\xff]{2,}")
 
 
 def _xml(raw: bytes) -> bytes:
