@@ -25,7 +25,6 @@ BEFORE_PACKAGES = ROOT / ".run" / "before-packages.json"
 DEMO = ("make", "--no-print-directory", "demo")
 DEMO_SECONDS = 240
 
-needs_the_demo = pytest.mark.xfail(run=False, reason="`worker demo` does not exist yet")
 
 A_BROKER = (
     sys.executable,
@@ -78,12 +77,10 @@ def linger(command: tuple[str, ...], yes: bool) -> tuple[str, ...]:
     return (*command[:-1], command[-1].replace("LINGER", str(yes)))
 
 
-@needs_the_demo
 def test_the_demo_leaves_nothing_behind() -> None:
     assert left_by(DEMO) == []
 
 
-@needs_the_demo
 def test_a_demo_that_is_interrupted_leaves_nothing_behind() -> None:
     assert left_by_interrupting(DEMO) == []
 
