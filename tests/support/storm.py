@@ -200,7 +200,7 @@ class Sippulse:
 
         async def quiet() -> bool:
             counts = await self.ask("counts")
-            return counts["pending"] == 0 and counts["frozen"] == 0
+            return bool(counts["pending"] == 0 and counts["frozen"] == 0)
 
         await eventually(quiet, 60, 0.1, "a platform with nothing under way")
 
