@@ -81,6 +81,12 @@ async def let_go(tx: Tx, owner: str) -> None:
     await tx.run("DELETE FROM leases WHERE owner = $1", owner)
 
 
+async def forget_others(tx: Tx) -> None:
+    """Of a journal that one process alone uses: whoever it still names as alive was killed."""
+    await tx.run("DELETE FROM processes")
+    await tx.run("DELETE FROM leases")
+
+
 async def keep(tx: Tx, role: str, owner: str, lease: float) -> bool:
     """Whether `owner` has the role (relay, a platform's keeper) for the next `lease` seconds."""
     changed = await tx.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from worker.journal import care
 from worker.journal.core import Core
 from worker.journal.driver import Driver
 from worker.journal.journal import StoredJournal
@@ -31,6 +32,8 @@ async def open_journal(
     journal = StoredJournal(driver, core)
     try:
         await journal.check_key()
+        if exclusive and isinstance(driver, SqliteDriver):
+            await journal.run(care.forget_others)
     except BaseException:
         await journal.close()
         raise
