@@ -291,3 +291,17 @@ async def test_health_says_how_things_are(journal: StoredJournal) -> None:
     await take_all(journal)
     health = await journal.health()
     assert (health.unpublished, health.unsealed, health.oldest_unpublished) == (0, 0, None)
+
+
+async def test_health_knows_the_oldest_that_is_due_over_all_platforms_and_priorities(
+    journal: StoredJournal,
+) -> None:
+    assert (await journal.health()).oldest_due is None
+    await admit(journal, order("a-1"))
+    await settle(journal, again(await claim_one(journal), 1000))
+    assert (await journal.health()).oldest_due is None
+    await admit(journal, order("b-1", BOB, priority=0), order("x-1", "x/1", platform="x", priority=2))
+    await admit(journal, order("y-1", "y/1", platform="y"))
+    await change(journal, "UPDATE lanes SET due_at = due_at - 500 WHERE platform = 'x'")
+    oldest = (await journal.health()).oldest_due
+    assert oldest == pytest.approx(500, abs=60)

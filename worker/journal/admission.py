@@ -113,20 +113,23 @@ class Desk:
             return
         hashes = {pair_hash(e.source, e.id) for e in envelopes}
         hashes |= {pair_hash(e.source, e.depends_on) for e in envelopes if e.depends_on}
-        keys = {pair_hash(e.source, e.idempotency_key) for e in envelopes}
         for row in await self._tx.rows(
-            "SELECT * FROM identities WHERE message_hash = ANY($1) UNION ALL"
-            " SELECT i.* FROM identities i JOIN (SELECT MAX(id) AS id FROM identities"
-            " WHERE key_hash = ANY($2) AND role = 'command' GROUP BY key_hash) newest ON newest.id = i.id",
-            sorted(hashes),
-            sorted(keys),
+            "SELECT * FROM identities WHERE message_hash = ANY($1::text[])", sorted(hashes)
         ):
-            known, key = _known(row), row["key_hash"]
-            if row["message_hash"] in hashes:
-                self._by_message[row["message_hash"]] = known
-            # The newest holder is among them; one that came for its id may be an older one.
-            if known.role == "command" and (key not in self._holders or self._holders[key].id < known.id):
-                self._holders[key] = known
+            self._by_message[row["message_hash"]] = _known(row)
+        keys = {pair_hash(e.source, e.idempotency_key) for e in envelopes}
+        if holders := await self._newest(sorted(keys)):
+            for row in await self._tx.rows("SELECT * FROM identities WHERE id = ANY($1)", holders):
+                self._holders[row["key_hash"]] = _known(row)
+
+    async def _newest(self, keys: list[str]) -> list[int]:
+        """The newest holder of each key, by the index alone; most keys have none."""
+        rows = await self._tx.rows(
+            "SELECT (SELECT MAX(i.id) FROM identities i WHERE i.key_hash = asked.value AND i.role = 'command') AS id"
+            " FROM unnest($1::text[]) AS asked(value)",
+            keys,
+        )
+        return [row["id"] for row in rows if row["id"] is not None]
 
     async def _take(self, arrival: Arrival) -> Admission:
         match arrival.item:
@@ -433,7 +436,10 @@ def queue_up(lane: dict[str, Any], command: int, priority: int, now: float) -> N
         lane["priority"] = min(lane["priority"], priority)
 
 
-LOCK_KEYS = "SELECT id, key, head, due_at, priority, window_opened FROM lanes WHERE key = ANY($1) ORDER BY id FOR UPDATE"
+LOCK_KEYS = (
+    "SELECT id, key, head, due_at, priority, window_opened FROM lanes WHERE key = ANY($1::text[])"
+    " ORDER BY id FOR UPDATE"
+)
 
 
 async def _lanes(tx: Tx, keys: Mapping[str, str]) -> dict[str, Row]:

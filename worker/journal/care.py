@@ -41,7 +41,7 @@ async def heartbeat(tx: Tx, owner: str, platforms: Sequence[str]) -> dict[str, P
     }
     rows = {
         row["name"]: row
-        for row in await tx.rows("SELECT * FROM platforms WHERE name = ANY($1)", list(platforms))
+        for row in await tx.rows("SELECT * FROM platforms WHERE name = ANY($1::text[])", list(platforms))
     }
     return {
         name: platform_state(name, rows.get(name), windows.get(name, 0), alive, owner, tx.now)
@@ -176,6 +176,20 @@ async def _tell(
     await write_audit(tx, [(AuditDraft(what, name, actor, reason, None, details), None)], new_id)
 
 
+# One look into the index for each platform and priority, however many lanes are due.
+OLDEST_DUE = """
+WITH RECURSIVE p(name) AS (
+    SELECT MIN(platform) FROM lanes WHERE due_at IS NOT NULL
+    UNION ALL
+    SELECT (SELECT MIN(platform) FROM lanes WHERE due_at IS NOT NULL AND platform > p.name) FROM p
+    WHERE p.name IS NOT NULL
+)
+SELECT MIN((SELECT MIN(due_at) FROM lanes
+            WHERE due_at IS NOT NULL AND platform = p.name AND priority = r.rank)) AS at
+FROM p CROSS JOIN (SELECT 0 AS rank UNION ALL SELECT 1 UNION ALL SELECT 2) r
+"""
+
+
 async def health(tx: Tx) -> Health:
     states = {
         row["state"]: row["n"]
@@ -183,7 +197,7 @@ async def health(tx: Tx) -> Health:
             "SELECT state, count(*) AS n FROM commands WHERE finished_at IS NULL GROUP BY state"
         )
     }
-    [due] = await tx.rows("SELECT MIN(due_at) AS at FROM lanes WHERE due_at <= $1::float8", tx.now)
+    [due] = await tx.rows(OLDEST_DUE)
     [out] = await tx.rows(
         "SELECT count(*) AS n, MIN(created_at) AS at FROM outbox WHERE published_at IS NULL"
     )
@@ -198,7 +212,7 @@ async def health(tx: Tx) -> Health:
         running=states.get(State.RUNNING, 0),
         in_doubt=states.get(State.IN_DOUBT, 0),
         parked=states.get(State.PARKED, 0),
-        oldest_due=None if due["at"] is None else tx.now - due["at"],
+        oldest_due=None if due["at"] is None or due["at"] > tx.now else tx.now - due["at"],
         unpublished=out["n"] + chained["n"],
         oldest_unpublished=None if out["at"] is None else tx.now - out["at"],
         unsealed=unsealed["n"],

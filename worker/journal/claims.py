@@ -146,10 +146,17 @@ async def mark_sent(tx: Tx, core: Core, claims: Sequence[tuple[Claim, EvidenceRo
     alive = {row["id"]: row for row in rows if row["lease_until"] is not None and row["lease_until"] > tx.now}
     ours = {claim.id for claim, _ in claims if claim.id in alive and _still_ours(claim, alive[claim.id])}
     # The lease begins anew: reading the evidence has used part of it.
-    await tx.many(
-        "UPDATE commands SET sent_at = $2::float8, lease_until = $3::float8 WHERE id = $1",
-        [(c.id, tx.now, tx.now + c.lease_until - c.now) for c, _ in claims if c.id in ours],
-    )
+    leases: dict[float, list[int]] = {}
+    for one, _ in claims:
+        if one.id in ours:
+            leases.setdefault(round(one.lease_until - one.now, 3), []).append(one.id)
+    for lease, ids in leases.items():
+        await tx.run(
+            "UPDATE commands SET sent_at = $2::float8, lease_until = $3::float8 WHERE id = ANY($1)",
+            sorted(ids),
+            tx.now,
+            tx.now + lease,
+        )
     await _write_evidence(tx, core, [(c.id, row) for c, row in claims if row is not None and c.id in ours])
     return [claim.id in ours for claim, _ in claims]
 

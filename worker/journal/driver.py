@@ -17,7 +17,8 @@ class Row(Protocol):
 
 
 class Tx(Protocol):
-    """One open transaction. SQL is written for PostgreSQL (`$1`, `= ANY($1)`, `FOR UPDATE`)."""
+    """One open transaction. SQL is written for PostgreSQL (`$1`, `FOR UPDATE`); `= ANY($1)` is a set of
+    numbers, `= ANY($1::text[])` one of texts."""
 
     now: float  # by the database's clock, when the transaction began
 

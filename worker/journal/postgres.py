@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, NoReturn, TypeVar
 
 import asyncpg
@@ -29,6 +31,14 @@ class _Connection(asyncpg.Connection):
         return ""
 
 
+@lru_cache(maxsize=512)
+def as_set(sql: str) -> str:
+    """Arrays as sets: `= ANY(array)` is compared with every row, one by one, while a table has no statistics."""
+    return re.sub(
+        r"= ANY\(\$(\d+)(?:::(\w+)\[\])?\)", lambda m: f"IN (SELECT unnest(${m[1]}::{m[2] or 'int8'}[]))", sql
+    )
+
+
 class PostgresTx:
     def __init__(self, connection: Any, now: float) -> None:
         self._connection = connection
@@ -36,11 +46,11 @@ class PostgresTx:
         self.woken: set[str] = set()
 
     async def rows(self, sql: str, *args: Any) -> Sequence[Row]:
-        rows: Sequence[Row] = await self._connection.fetch(sql, *args)
+        rows: Sequence[Row] = await self._connection.fetch(as_set(sql), *args)
         return rows
 
     async def run(self, sql: str, *args: Any) -> int:
-        status: str = await self._connection.execute(sql, *args)
+        status: str = await self._connection.execute(as_set(sql), *args)
         count = status.rsplit(" ", 1)[-1]
         return int(count) if count.isdigit() else 0
 

@@ -42,7 +42,7 @@ async def _room(tx: Tx, core: Core, sources: set[str | None]) -> Room:
     kept = {row["name"]: row["value"] for row in await tx.rows("SELECT name, value FROM counters")}
     left = dict.fromkeys(sources, core.quarantine_source_hour)
     for row in await tx.rows(
-        "SELECT source, count(*) AS n FROM quarantine WHERE at > $2::float8 AND (source = ANY($1) OR source IS NULL)"
+        "SELECT source, count(*) AS n FROM quarantine WHERE at > $2::float8 AND (source = ANY($1::text[]) OR source IS NULL)"
         " GROUP BY source",
         sorted(source for source in sources if source is not None),
         tx.now - 3600,

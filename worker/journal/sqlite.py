@@ -25,7 +25,8 @@ POLL = 0.005  # seconds between two looks whether it has finished
 @lru_cache(maxsize=512)
 def translate(sql: str) -> str:
     """PostgreSQL's words into SQLite's. There is one writer, so row locks have no counterpart."""
-    sql = re.sub(r"=\s*ANY\(\$(\d+)\)", r"IN (SELECT value FROM json_each(?\1))", sql)
+    sql = re.sub(r"=\s*ANY\(\$(\d+)(::text\[\])?\)", r"IN (SELECT value FROM json_each(?\1))", sql)
+    sql = re.sub(r"unnest\(\$(\d+)::text\[\]\) AS (\w+)\(value\)", r"json_each(?\1) AS \2", sql)
     sql = re.sub(r"::[a-z0-9]+(\[\])?", "", sql)
     sql = re.sub(r"FOR UPDATE( SKIP LOCKED)?", "", sql)
     sql = sql.replace("LEAST(", "MIN(").replace("GREATEST(", "MAX(")

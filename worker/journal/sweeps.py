@@ -25,8 +25,8 @@ PARKED_AFTER = 3
 
 MAY_JOIN = (
     " FROM commands c LEFT JOIN commands p ON p.id = c.depends_on"
-    " WHERE c.finished_at IS NULL AND c.arrival IS NULL AND c.state = 'waiting'"
-    " AND (c.not_before IS NULL OR c.not_before <= $1::float8)"
+    " WHERE c.finished_at IS NULL AND c.arrival IS NULL"
+    " AND (c.not_before <= $1::float8 OR (c.not_before IS NULL AND c.depends_on IS NOT NULL))"
     " AND (c.depends_on IS NULL OR p.id IS NULL OR p.finished_at IS NOT NULL)"
 )
 
@@ -93,8 +93,10 @@ async def _join(tx: Tx, rows: Sequence[Row], lanes: dict[int, Row]) -> None:
 async def expire(tx: Tx, core: Core) -> int:
     """Past its expirytime with nothing done: it ends `expired` (rule 1)."""
     rows = await tx.rows(
+        # COALESCE keeps SQLite from looking through all that waits instead of the few that may have expired.
         "SELECT id, lane_id FROM commands WHERE finished_at IS NULL AND expires_at IS NOT NULL"
-        " AND expires_at <= $1::float8 AND state = 'waiting' AND steps_sealed IS NULL AND unverified = false LIMIT $2",
+        " AND expires_at <= $1::float8 AND COALESCE(state, '') = 'waiting' AND steps_sealed IS NULL"
+        " AND unverified = false ORDER BY expires_at LIMIT $2",
         tx.now,
         MOST,
     )
@@ -111,8 +113,8 @@ async def expire(tx: Tx, core: Core) -> int:
 async def tell_delayed(tx: Tx, core: Core) -> int:
     """Not ended `notify_after` seconds after it came: say so, once, with state and reason."""
     rows = await tx.rows(
-        "SELECT * FROM commands WHERE notify_at IS NOT NULL AND notify_at <= $1::float8 AND finished_at IS NULL"
-        " ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED",
+        "SELECT * FROM commands WHERE notify_at IS NOT NULL AND notify_at <= $1::float8"
+        " ORDER BY notify_at LIMIT $2 FOR UPDATE SKIP LOCKED",
         tx.now,
         MOST,
     )

@@ -177,9 +177,9 @@ commands = Table(
         postgresql_where=text("finished_at IS NULL AND arrival IS NULL"),
         sqlite_where=text("finished_at IS NULL AND arrival IS NULL"),
     ),
-    Index(
+    Index(  # not over lease_until: few are claimed at a time, and their leases change
         "commands_leases",
-        "lease_until",
+        "id",
         postgresql_where=text("owner IS NOT NULL"),
         sqlite_where=text("owner IS NOT NULL"),
     ),
@@ -202,7 +202,12 @@ commands = Table(
         sqlite_where=text("finished_at IS NULL AND depends_on IS NOT NULL"),
     ),
     Index("commands_key", "partition_key", "id"),
-    Index("commands_finished", "finished_at"),
+    Index(
+        "commands_finished",
+        "finished_at",
+        postgresql_where=text("finished_at IS NOT NULL"),
+        sqlite_where=text("finished_at IS NOT NULL"),
+    ),
 )
 
 attempts = Table(

@@ -134,12 +134,19 @@ def upgrade() -> None:
         postgresql_where=sa.text("finished_at IS NULL AND expires_at IS NOT NULL"),
         sqlite_where=sa.text("finished_at IS NULL AND expires_at IS NOT NULL"),
     )
-    op.create_index("commands_finished", "commands", ["finished_at"], unique=False)
+    op.create_index(
+        "commands_finished",
+        "commands",
+        ["finished_at"],
+        unique=False,
+        postgresql_where=sa.text("finished_at IS NOT NULL"),
+        sqlite_where=sa.text("finished_at IS NOT NULL"),
+    )
     op.create_index("commands_key", "commands", ["partition_key", "id"], unique=False)
     op.create_index(
         "commands_leases",
         "commands",
-        ["lease_until"],
+        ["id"],
         unique=False,
         postgresql_where=sa.text("owner IS NOT NULL"),
         sqlite_where=sa.text("owner IS NOT NULL"),
