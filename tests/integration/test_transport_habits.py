@@ -113,6 +113,7 @@ async def test_proxies_of_the_environment_are_taken_only_if_asked_for(
 @both_loops
 async def test_no_secret_is_logged_whatever_happens(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
+    logging.getLogger("httpx").setLevel(logging.DEBUG)
 
     def script(peer: Peer) -> None:
         peer.request()
@@ -132,6 +133,7 @@ async def test_no_secret_is_logged_whatever_happens(caplog: pytest.LogCaptureFix
         await http.close()
     await asyncio.sleep(0)
     assert [type(outcome) for outcome in outcomes] == [Answer, Lost, Lost, Lost, Lost]
+    assert not any(logging.getLogger(name).isEnabledFor(logging.INFO) for name in ("httpx", "aiohttp.client"))
     assert SECRET not in caplog.text
     assert SECRET not in repr(outcomes)
     assert SECRET not in repr(secret_request(server.url))

@@ -138,7 +138,7 @@ class Transport:
         if not request.fresh and self._keepalive > 0:
             with contextlib.suppress(Stale):  # nothing was written: a new connection may have it
                 return await self._over(call, request, headers, fresh=False)
-        return await self._over(call, request, headers | {"Connection": "close"}, fresh=True)
+        return await self._over(call, request, headers, fresh=True)
 
     async def _over(
         self, call: Call, request: Request, headers: dict[str, str], *, fresh: bool

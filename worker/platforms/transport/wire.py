@@ -165,7 +165,7 @@ def open_pool(context: ssl.SSLContext, *, keepalive: float, fresh: bool, trust_e
 
     The number of connections is bounded by the caller's places: aiohttp's own queue for them is not used.
     """
-    if fresh:
+    if fresh:  # aiohttp says "Connection: close" itself
         connector = aiohttp.TCPConnector(ssl=context, limit=0, force_close=True)
     else:
         connector = aiohttp.TCPConnector(ssl=context, limit=0, keepalive_timeout=keepalive)
