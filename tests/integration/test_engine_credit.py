@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from tests.support.engine import DOMAIN, PATIENT, Stand, eventually, stand, templates
+from tests.support.engine import DOMAIN, PATIENT, Stand, any_journal, eventually, stand, templates
 from worker.simulators.sippulse import Traffic
 
 __all__ = ["stand", "templates"]
@@ -53,6 +53,7 @@ async def test_rule_3_table_credit_that_shows_as_booked_is_done(stand: Stand) ->
     assert stand.watched.writes("ana") == ["addCredit"]
 
 
+@any_journal
 async def test_a_credit_whose_answer_came_tells_the_balance_before_it(stand: Stand) -> None:
     stand.seed("ana", balance="7.50")
     await stand.start(**PATIENT)
@@ -78,6 +79,7 @@ async def test_rule_3_table_zero_at_both_ends_of_the_window_is_called_again(stan
     assert min(between) < 0.8 <= max(between), "it was read at both ends"
 
 
+@any_journal
 async def test_rule_3_table_strict_leaves_an_unmoved_balance_to_a_person(stand: Stand) -> None:
     stand.seed("ana")
     stand.sim.fail("addCredit", "drop_before", count=1)
@@ -154,6 +156,7 @@ async def test_rule_3_table_with_calls_eating_credit_nothing_is_ever_booked_wron
         assert applied == 1 if row["state"] == "succeeded" else applied <= 1, (name, row, applied)
 
 
+@any_journal
 async def test_rule_3_table_calls_that_cost_exactly_the_amount_are_the_stated_exception(stand: Stand) -> None:
     """P2: nothing tells the platform with our credit and such a call from the one without either. Counted here."""
     stand.seed("ana")
@@ -168,6 +171,7 @@ async def test_rule_3_table_calls_that_cost_exactly_the_amount_are_the_stated_ex
     assert (row["state"], stand.credited(credit)) in {("succeeded", 2), ("parked", 1)}
 
 
+@any_journal
 async def test_rule_3_5_an_amount_finer_than_the_step_is_refused(stand: Stand) -> None:
     stand.seed("ana")
     await stand.start(credit_step="0.05")
@@ -181,6 +185,7 @@ async def test_rule_3_5_an_amount_finer_than_the_step_is_refused(stand: Stand) -
     assert stand.watched.seen == []
 
 
+@any_journal
 async def test_rule_3_5_the_platforms_note_begins_with_the_commands_id(stand: Stand) -> None:
     stand.seed("ana")
     await stand.start(**PATIENT)
@@ -251,6 +256,7 @@ async def audit(stand: Stand) -> list[dict[str, Any]]:
     return await stand.journal.run(work)
 
 
+@any_journal
 async def test_credit_for_nobody_is_rejected_and_nothing_is_called(stand: Stand) -> None:
     stand.seed("ana")
     await stand.start(**PATIENT)
@@ -307,6 +313,7 @@ async def test_rule_7_4_removals_in_an_hour_are_limited(stand: Stand) -> None:
     assert len(stand.sim.platform) == 4
 
 
+@any_journal
 async def test_rule_7_4_a_single_amount_above_the_limit_is_rejected(stand: Stand) -> None:
     stand.seed("ana")
     await stand.start(limits={"credit_max": "50.00"})

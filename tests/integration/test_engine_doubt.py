@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from tests.support.engine import DOMAIN, NEW_SUBSCRIBER, Stand, eventually, stand, templates
+from tests.support.engine import DOMAIN, NEW_SUBSCRIBER, Stand, any_journal, eventually, stand, templates
 
 __all__ = ["stand", "templates"]
 
@@ -107,6 +107,7 @@ async def test_rule_3_2_a_window_does_not_end_while_the_platform_does_not_answer
     assert stand.watched.writes("ana") == ["blockSubscriber", "blockSubscriber"]
 
 
+@any_journal
 async def test_rule_3_2_control_reads_stop_when_no_window_is_open(stand: Stand) -> None:
     stand.seed("ana")
     await stand.start(settle=0.5)
@@ -160,6 +161,7 @@ async def test_rule_3_3_a_positive_reading_ends_the_command_but_the_next_of_the_
     assert (await stand.shown(block))["attempts"] == 1
 
 
+@any_journal
 async def test_rule_3_table_a_read_whose_answer_is_lost_is_called_again_without_a_window(
     stand: Stand,
 ) -> None:
@@ -193,6 +195,7 @@ async def test_rule_3_table_a_set_that_did_not_take_is_called_again_after_the_wi
     assert blocked(stand, "ana")
 
 
+@any_journal
 async def test_rule_3_table_a_set_for_somebody_who_is_gone_is_asked_again_and_rejected(stand: Stand) -> None:
     stand.seed("ana")
     stand.sim.fail("blockOutgoingCalls", "drop_before", count=1)
@@ -283,6 +286,7 @@ async def test_rule_3_table_somebody_elses_object_that_appeared_meanwhile_is_lef
     assert stand.watched.writes("ana") == ["insertSubscriber"]
 
 
+@any_journal
 async def test_rule_3_table_what_was_there_before_is_rejected_adopted_or_differs(stand: Stand) -> None:
     wire: dict[str, Any] = {
         "profile": "default",
@@ -312,6 +316,7 @@ async def test_rule_3_table_what_was_there_before_is_rejected_adopted_or_differs
     assert stand.watched.writes("same") == stand.watched.writes("other") == []
 
 
+@any_journal
 async def test_rule_3_table_if_exists_update_writes_the_ordered_fields_over_what_is_there(
     stand: Stand,
 ) -> None:
@@ -329,6 +334,7 @@ async def test_rule_3_table_if_exists_update_writes_the_ordered_fields_over_what
     assert steps == ["insertSubscriber", "updateSubscriber"]
 
 
+@any_journal
 async def test_rule_3_table_a_step_for_what_exists_falls_away_where_the_object_was_made(stand: Stand) -> None:
     await stand.start(timeout=5.0, reload_after=["subscriber.create"])
     create = await stand.send(

@@ -6,7 +6,7 @@ import json
 import time
 from typing import Any
 
-from tests.support.engine import PATIENT, PLATFORM, Stand, eventually, stand, templates
+from tests.support.engine import PATIENT, PLATFORM, Stand, any_journal, eventually, stand, templates
 from worker.engine.engine import Engine
 
 __all__ = ["stand", "templates"]
@@ -31,6 +31,7 @@ def succeeded(engine: Engine) -> float:
     return engine._telemetry.registry.get_sample_value("worker_commands_ended_total", labels) or 0.0
 
 
+@any_journal
 async def test_rule_7_1_what_fails_for_retry_for_is_parked(stand: Stand) -> None:
     stand.seed("ana")
     stand.sim.fail("retrieveCredit", "undeclared")
@@ -46,17 +47,17 @@ async def test_rule_7_1_what_fails_for_retry_for_is_parked(stand: Stand) -> None
 async def test_rule_7_1_time_with_the_platform_stopped_does_not_count(stand: Stand) -> None:
     stand.seed("ana")
     stand.sim.fail("retrieveCredit", "undeclared")
-    await stand.start(**PATIENT, retry_for=1.5)
+    await stand.start(**PATIENT, retry_for=0.8)
     read = await stand.send("credit.get", "ana")
     await eventually(lambda: stand.watched.asked("retrieveCredit"))
     await stand.journal.pause(PLATFORM, "op", "maintenance")
     paused = time.monotonic()
-    await eventually(lambda: time.monotonic() - paused > 2.0)
+    await eventually(lambda: time.monotonic() - paused > 1.2)
     await stand.journal.resume(PLATFORM, "op", "over")
     stopped = time.monotonic() - paused
     row = await stand.became(read, "parked")
     calls = stand.watched.asked("retrieveCredit")
-    assert calls[-1].at - calls[0].at >= stopped + 1.4
+    assert calls[-1].at - calls[0].at >= stopped + 0.7
     assert row["problem"]["code"] == "gave_up"
 
 
@@ -103,6 +104,7 @@ async def test_rule_7_2_the_circuit_opens_when_the_platform_is_away_and_nothing_
     ]
 
 
+@any_journal
 async def test_rule_7_2_faults_of_an_operation_do_not_open_the_circuit(stand: Stand) -> None:
     stand.seed("ana")
     for kind in ("undeclared", "html500", "garbage"):
@@ -114,6 +116,7 @@ async def test_rule_7_2_faults_of_an_operation_do_not_open_the_circuit(stand: St
     assert await told(stand) == []
 
 
+@any_journal
 async def test_rule_7_2_an_operation_that_never_answers_does_not_close_a_platform_that_reads(
     stand: Stand,
 ) -> None:
@@ -144,18 +147,19 @@ async def test_rule_7_2_an_answer_in_doubt_is_not_read_while_the_circuit_is_open
 
 
 async def test_rule_7_3_processes_together_never_make_more_calls_at_once_than_allowed(stand: Stand) -> None:
-    users = [f"u{n}" for n in range(70)]
+    users = [f"u{n}" for n in range(60)]
     stand.seed(*users)
     stand.sim.fail("retrieveCredit", "delay", seconds=0.25)
     await stand.admit(*(stand.order("credit.get", user) for user in users))
     one = await stand.start(**PATIENT, concurrency=4)
     two = await stand.start(on=await stand.open(), **PATIENT, concurrency=4)
-    assert await stand.all_ended() == {("succeeded", "none"): 70}
+    assert await stand.all_ended() == {("succeeded", "none"): 60}
     assert stand.watched.most_inside <= 4
-    assert succeeded(one) + succeeded(two) == 70
+    await eventually(lambda: succeeded(one) + succeeded(two) == 60)
     assert min(succeeded(one), succeeded(two)) >= 5, "both had their share"
 
 
+@any_journal
 async def test_rule_7_3_processes_together_keep_to_the_rate(stand: Stand) -> None:
     users = [f"u{n}" for n in range(90)]
     stand.seed(*users)
@@ -168,6 +172,7 @@ async def test_rule_7_3_processes_together_keep_to_the_rate(stand: Stand) -> Non
     assert calls[-1].at - calls[0].at >= (90 - 2 * 20) / 20 - 0.3
 
 
+@any_journal
 async def test_rule_7_3_a_slow_rate_does_not_use_up_the_leases(stand: Stand) -> None:
     """The turn comes before the "sent" mark, and no more is claimed than the rate serves."""
     users = [f"u{n}" for n in range(6)]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.engine import PLATFORM, Stand, eventually, stand, templates
+from tests.support.engine import PLATFORM, Stand, any_journal, eventually, stand, templates
 from worker.engine.engine import Engine
 from worker.journal.opening import open_journal
 from worker.journal.port import Claim, EvidenceRow, JournalDown
@@ -132,6 +132,7 @@ class Asleep:
         self._guard.wrote()
 
 
+@any_journal
 async def test_rule_5_2_a_lease_that_ended_before_the_first_byte_is_noticed_by_who_held_it(
     stand: Stand,
 ) -> None:
@@ -245,6 +246,7 @@ async def test_rule_5_3_a_command_whose_call_may_have_begun_is_in_doubt(stand: S
         assert call.at - died >= 1.0, "not before a window after the lease's end"
 
 
+@any_journal
 async def test_a_command_over_which_the_worker_stumbles_is_tried_again_and_not_lost(stand: Stand) -> None:
     stand.seed("ana", "bob")
     platform, settings = await stand.platform(stand.sim)

@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from tests.support.engine import DOMAIN, PATIENT, PLATFORM, Stand, eventually, stand, templates
+from tests.support.engine import DOMAIN, PATIENT, PLATFORM, Stand, any_journal, eventually, stand, templates
 from worker.domain.outcome import Done
 from worker.journal.port import PlatformState
 from worker.simulators.sippulse import SimulatorConfig, serve
@@ -31,6 +31,7 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
+@any_journal
 async def test_rule_2_1_what_was_not_sent_is_tried_again_until_the_platform_is_there(stand: Stand) -> None:
     port = free_port()
     elsewhere = await stand.platform(stand.sim, url=f"http://127.0.0.1:{port}/SipPulse")
@@ -59,6 +60,7 @@ async def test_rule_2_1_what_was_not_sent_is_tried_again_until_the_platform_is_t
         await sim.close()
 
 
+@any_journal
 async def test_rule_2_1_a_lost_answer_is_never_repeated_before_the_window_has_ended(stand: Stand) -> None:
     """Whatever way it was lost in: the next call that changes something comes a window later, or not at all."""
     ways = ("drop_before", "drop_after", "html500", "undeclared", "garbage", "drip")
@@ -115,6 +117,7 @@ async def test_rule_2_4_a_held_platform_is_released_by_a_person_too(stand: Stand
     assert (await stand.ended(block))["state"] == "succeeded"
 
 
+@any_journal
 async def test_rule_2_4_a_platform_that_refuses_everything_is_held_as_ill(stand: Stand) -> None:
     stand.seed("ana")
     stand.sim.fail("blockOutgoingCalls", "declared", text="database is read-only")
@@ -123,12 +126,12 @@ async def test_rule_2_4_a_platform_that_refuses_everything_is_held_as_ill(stand:
     block = await stand.send("calls.block", "ana")
     await eventually(lambda: held(stand))
     assert await held(stand) == "platform_ill"
-    row = await stand.row(block)
-    assert (row["state"], row["attempts"]) == ("waiting", 0)
+    assert (await stand.became(block, "waiting"))["attempts"] == 0
     stand.sim.heal()
     assert (await stand.ended(block))["state"] == "succeeded"
 
 
+@any_journal
 async def test_rule_2_4_a_refusal_by_a_platform_that_is_well_is_final(stand: Stand) -> None:
     stand.seed("ana")
     stand.sim.fail("blockOutgoingCalls", "declared", text="the contract forbids it")
@@ -141,6 +144,7 @@ async def test_rule_2_4_a_refusal_by_a_platform_that_is_well_is_final(stand: Sta
     assert stand.watched.asked("listDomains", since=refused), "the control read began after the refusal"
 
 
+@any_journal
 async def test_rule_2_4_one_control_read_serves_all_refusals_that_wait_for_it(stand: Stand) -> None:
     users = [f"u{n}" for n in range(64)]
     stand.seed(*users)
@@ -153,6 +157,7 @@ async def test_rule_2_4_one_control_read_serves_all_refusals_that_wait_for_it(st
     assert len(stand.watched.asked("listDomains")) <= 16
 
 
+@any_journal
 async def test_rule_2_4_the_settings_table_makes_a_text_final_without_a_control_read(stand: Stand) -> None:
     stand.seed("ana")
     stand.sim.fail("blockSubscriber", "declared", text="Contract 17 is closed")
@@ -163,6 +168,7 @@ async def test_rule_2_4_the_settings_table_makes_a_text_final_without_a_control_
     assert stand.watched.asked("listDomains") == []
 
 
+@any_journal
 async def test_rule_2_6_busy_is_tried_again_when_the_platform_said(stand: Stand) -> None:
     stand.seed("ana", "bob")
     stand.sim.fail("blockSubscriber", "busy", retry_after=2, count=1)

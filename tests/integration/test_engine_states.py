@@ -13,6 +13,7 @@ from tests.support.engine import (
     PATIENT,
     PLATFORM,
     Stand,
+    any_journal,
     eventually,
     stand,
     templates,
@@ -103,6 +104,18 @@ async def test_rule_1_a_command_with_a_finished_step_does_not_expire(stand: Stan
     )
     await stand.start(**PATIENT)
     await eventually(lambda: stand.watched.asked("blockIncommingCalls"))
+    assert (await stand.ended(block))["state"] == "succeeded"
+
+
+async def test_rule_1_a_command_with_a_finished_step_is_not_cancelled(stand: Stand) -> None:
+    stand.seed("ana")
+    stand.sim.fail("blockIncommingCalls", "busy", retry_after=2, count=1)
+    block = await stand.send("calls.block", "ana", kinds=["outgoing", "incoming"])
+    await stand.start(**PATIENT)
+    await eventually(lambda: stand.watched.asked("blockIncommingCalls"))
+    await stand.became(block, "waiting")
+    with pytest.raises(ActRefused):
+        await stand.journal.cancel(block, "op", "not wanted")
     assert (await stand.ended(block))["state"] == "succeeded"
 
 
@@ -261,6 +274,7 @@ async def test_promise_9_a_call_that_outlasts_the_grace_time_is_in_doubt(stand: 
     assert stand.credited(credit) == 1
 
 
+@any_journal
 async def test_promise_9_a_reading_cut_short_leaves_the_command_in_doubt(stand: Stand) -> None:
     stand.sim.fail("insertSubscriber", "drop_after", count=1)
     stand.sim.fail("retrieveSubscriber", "delay", username="ana", seconds=2.0, skip=1)

@@ -322,3 +322,7 @@ async def stand(request: pytest.FixtureRequest, tmp_path: Path, templates: Templ
         made.journal = await made.open()
         made.sim, made.watched = await made.simulator()
         yield made
+
+
+# For rules in which the journal only keeps what it is given: one of the two is enough.
+any_journal = pytest.mark.parametrize("stand", ["sqlite"], indirect=True)

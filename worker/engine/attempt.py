@@ -183,7 +183,7 @@ def decided(claim: Claim, line: Line, step: Step, outcome: Outcome) -> Decision:
 
 
 async def unread(claim: Claim, line: Line, outcome: Unread) -> Decision:
-    """A look before the call failed. Nothing was sent: whatever it was, it is not the command's end by itself."""
+    """A look before the call failed, and nothing was sent: a lost answer is no doubt here."""
     confirmed = await line.confirm(outcome)
     if isinstance(confirmed, Unclear):
         confirmed = NotSent(f"reading before the call: {confirmed.why}")
