@@ -157,7 +157,9 @@ def _dispatch(delivery: Delivery, media: str, parameters: str, too_large: Proble
         return Opened(_from_headers(delivery.headers)[0], None)
     charset = re.search(r'charset="?([^";\s]+)', parameters, re.IGNORECASE)
     if charset and charset[1].lower() not in ("utf-8", "utf8", "us-ascii"):
-        return Opened({}, None, _bad("the content type (content_type) names another charset than utf-8", "content_type"))
+        return Opened(
+            {}, None, _bad("the content type (content_type) names another charset than utf-8", "content_type")
+        )
     if media == STRUCTURED:
         return _structured(delivery.body)
     headers, problem = _from_headers(delivery.headers)
