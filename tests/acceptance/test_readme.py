@@ -41,6 +41,17 @@ def test_every_block_says_what_it_is_and_is_executed() -> None:
     assert [one.name for one in blocks() if one.what == "file"] == ["worker.toml"]
 
 
+def test_every_file_that_readme_and_docs_point_at_is_there() -> None:
+    texts = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    missing = [
+        f"{text.name}: {target}"
+        for text in texts
+        for target in re.findall(r"\]\(([^)#]+)", text.read_text())
+        if "://" not in target and not (text.parent / target).exists()
+    ]
+    assert missing == []
+
+
 def test_the_demo_block_is_what_the_test_of_a_fresh_machine_runs() -> None:
     from tests.integration.test_fresh_machine import DEMO
 

@@ -9,10 +9,13 @@ Tests of such a file run in the event loop of the module: `pytestmark = MODULE`.
 
 from __future__ import annotations
 
+import asyncio
+import io
+import logging
 import secrets
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, closing, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +23,13 @@ from typing import Any
 import asyncpg
 import pytest
 import pytest_asyncio
+import structlog
 from aio_pika import Message
 
 from tests.support.amqp import Heard, Listener, Sender, eventually, message
 from tests.support.storm import Sippulse
-from tests.support.worker import WorkerProcess, Workers
+from tests.support.worker import Finished, WorkerProcess, Workers
+from worker.cli import main
 from worker.sandbox.rabbitmq import PrivateRabbit
 
 MODULE = pytest.mark.asyncio(loop_scope="module")
@@ -71,6 +76,13 @@ class Stage:
         assert code in (None, done.code), f"worker {' '.join(words)}: {done.code}\n{done.out}\n{done.err}"
         return done
 
+    async def here(self, *words: str) -> Finished:
+        """Run a verb in this process: as `cli`, for those who call many and need only what is said."""
+        said, complained = io.StringIO(), io.StringIO()
+        with _logging_kept(), redirect_stdout(said), redirect_stderr(complained):
+            code = await asyncio.to_thread(main, ["--config", str(self.workers.file), *words])
+        return Finished(code, said.getvalue(), complained.getvalue())
+
     async def settled(self, within: float = 60.0) -> None:
         """Nothing waits in the journal to be sealed or published. (The figures may be 5 s old.)"""
         left = " + ".join(
@@ -96,6 +108,19 @@ class Stage:
     async def figures(self) -> dict[str, float]:
         """Samples of /metrics, with their labels as they stand there; those of the journal are 5 s old at most."""
         return samples((await self.worker.get("/metrics"))[1])
+
+
+@contextmanager
+def _logging_kept() -> Iterator[None]:
+    """A verb sets up logging for its process, which is ours here."""
+    root, ours = logging.getLogger(), structlog.get_config()
+    handlers, level = list(root.handlers), root.level
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        root.handlers, root.level = handlers, level
+        structlog.configure(**ours)
 
 
 FINAL = ("succeeded", "rejected", "cancelled", "expired", "refused")
