@@ -8,10 +8,11 @@ from typing import Any
 
 from worker.domain.effect import Risk
 from worker.domain.lifecycle import EffectSeen, State
-from worker.journal.admission import Fresh, content, untouched, write_commands
+from worker.journal.admission import content, untouched
 from worker.journal.core import Core, opened, view_of, write_audit
 from worker.journal.driver import Row, Tx
 from worker.journal.endings import Ending, advance, finish, lock_lanes, new_id
+from worker.journal.newcomers import Fresh, write_commands
 from worker.journal.port import NewCommand
 from worker.journal.vault import pair_hash
 from worker.messages.envelope import Envelope

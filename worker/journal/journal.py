@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from worker.journal import acts, admission, care, claims, limits, quarantine, relaying, sweeps
+from worker.journal import acts, admission, care, claims, limits, quarantine, refusals, relaying, sweeps
 from worker.journal.batching import Batcher
 from worker.journal.core import Core, write_audit
 from worker.journal.driver import Driver, Tx
@@ -73,7 +73,7 @@ class StoredJournal:
         return await self.run(work)
 
     async def quarantine_dead(self, arrivals: Sequence[Refusal]) -> None:
-        await self.run(lambda tx: admission.quarantine_dead(tx, self.core, arrivals))
+        await self.run(lambda tx: refusals.quarantine_dead(tx, self.core, arrivals))
 
     # ------------------------------------------------------------ engine
 
