@@ -35,10 +35,14 @@ up: install ## the same as demo, left running until stopped (Ctrl-C)
 	@if [ -z "$${WORKER__BROKER__URL:-}" ]; then $(PACKAGES) rabbitmq-server; fi
 	@$(VENV)/bin/worker demo --keep
 
+# They look at the whole machine, or at the clock: nothing may run beside them.
+ALONE := tests/integration/test_fresh_machine.py $(wildcard tests/acceptance/test_isolation.py)
+
 test: $(DEVELOPMENT) ## all tests, with private services (TESTS="tests/unit -x" narrows them)
 	@$(PY) -m tests.services.machine .run/before-packages.json
 	@$(PACKAGES) rabbitmq-server postgresql nodejs npm
-	@$(PY) -m pytest $(TESTS)
+	@$(if $(TESTS),$(PY) -m pytest $(TESTS),\
+		$(PY) -m pytest -n 3 --dist loadfile $(addprefix --ignore=,$(ALONE)) && $(PY) -m pytest $(ALONE))
 
 pythons: $(DEVELOPMENT) ## unit tests on every Python from 3.11 to 3.13 that is found
 	@./deploy/each-python tests/unit
