@@ -10,12 +10,15 @@ from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from tests.support.amqp import eventually
 from tests.support.storm import PLATFORM, QUICK, Order, Sippulse, Storm, create, credit, order
 from tests.support.worker import WorkerProcess, Workers
 from worker.sandbox.postgres import PrivatePostgres
 from worker.sandbox.rabbitmq import PrivateRabbit
 
+pytestmark = pytest.mark.timeout(900)  # 20 starts of a process are much for a busy machine
 KILLS = 20
 LEASE = QUICK["timeout"] + QUICK["lease_margin"]
 

@@ -31,6 +31,7 @@ from typing import Any, Self
 
 import aio_pika.exceptions
 import aiohttp
+from aio_pika.abc import AbstractIncomingMessage
 
 from tests.support.amqp import Heard, Listener, Sender, command, eventually, message
 from worker.sandbox.ports import answers, free_port
@@ -227,15 +228,28 @@ def _environment() -> dict[str, str]:
 GONE = (aio_pika.exceptions.AMQPError, ConnectionError, TimeoutError, OSError, asyncio.CancelledError)
 
 
+class _Timed(Listener):
+    """Knows when each event was heard first."""
+
+    def __init__(self, url: str, key: str) -> None:
+        super().__init__(url, key=key)
+        self.at: dict[str, float] = {}  # event id -> monotonic
+
+    async def _hear(self, message: AbstractIncomingMessage) -> None:
+        self.at.setdefault(str(message.message_id), time.monotonic())
+        await super()._hear(message)
+
+
 class Storm:
     """Sends orders, hears results, and draws up the account."""
 
-    def __init__(self, broker: str) -> None:
+    def __init__(self, broker: str, key: str = "#") -> None:
+        """`key`: which results it hears, e.g. those of one platform: "sippulse-br.#"."""
         self.sent: dict[str, Order] = {}  # in the order of sending
         self.at: dict[str, float] = {}  # id -> when it was handed to RabbitMQ, monotonic
         self.messages = 0
         self._broker = broker
-        self._results = Listener(broker)
+        self._results = _Timed(broker, key=key)
         self._began = time.monotonic()
 
     async def __aenter__(self) -> Self:
@@ -283,6 +297,11 @@ class Storm:
             if one.data["status"] in FINAL:
                 found[about(one)][one.event["id"]] = one
         return found
+
+    def seconds(self, commands: Iterable[str]) -> list[float]:
+        """From handing each command to RabbitMQ to hearing its final result; ascending."""
+        ended, heard = self.ended(), self._results.at
+        return sorted(heard[next(iter(ended[name]))] - self.at[name] for name in commands)
 
     def with_status(self, *statuses: str) -> dict[str, Heard]:
         """Command -> its latest event of these."""
