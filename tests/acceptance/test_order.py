@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from pathlib import Path
 
@@ -21,7 +22,8 @@ async def test_50_subscribers_with_20_commands_each_over_three_processes_keep_th
     await platform.fail("*", "delay", share=0.2, seconds=0.05)
     settings = {PLATFORM: {**QUICK, "url": platform.url}}
     async with Workers(tmp_path, rabbit_url, settings, journal=postgres_url) as workers:
-        processes = [await workers.start() for _ in range(3)]
+        first = await workers.start()  # which makes key and schema
+        processes = [first, *await asyncio.gather(workers.start(), workers.start())]
         await storm.send(mixed(names))
         await storm.until_final(180)
         account = await storm.account(platform)
