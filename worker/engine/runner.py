@@ -121,7 +121,7 @@ class Runner:
             alone, patience = claim.lapsed >= ALONE_AFTER, self.line.settings.lease_margin * 2 / 3
             async with self._gate.enter(alone=alone, patience=patience) as inside:
                 if not inside:
-                    return Went(Again(1.0, "it could not run alone yet", counted=False, failing=False))
+                    return not_alone(claim)
                 return await attempt(claim, self.line)
         except asyncio.CancelledError:
             return cut_short(claim, guard, "the worker was stopped during the call")
@@ -205,6 +205,14 @@ class Runner:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSING)
+
+
+def not_alone(claim: Claim) -> Went:
+    """The others did not leave in time. A doubt stays one: as a mere wait it would be called a second time."""
+    why = "it could not run alone yet"
+    if claim.state is State.IN_DOUBT:
+        return Went(Doubt(1.0, why), outcome="not_alone")
+    return Went(Again(1.0, why, counted=False, failing=False), outcome="not_alone")
 
 
 def cut_short(claim: Claim, guard: LeaseGuard, why: str) -> Went:
