@@ -42,7 +42,7 @@ test: $(DEVELOPMENT) ## all tests, with private services (TESTS="tests/unit -x" 
 	@$(PY) -m tests.services.machine .run/before-packages.json
 	@$(PACKAGES) rabbitmq-server postgresql nodejs npm
 	@$(if $(TESTS),$(PY) -m pytest $(TESTS),\
-		$(PY) -m pytest -n 3 --dist loadfile $(addprefix --ignore=,$(ALONE)) && $(PY) -m pytest $(ALONE))
+		$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(addprefix --ignore=,$(ALONE)) && $(PY) -m pytest $(ALONE))
 
 pythons: $(DEVELOPMENT) ## unit tests on every Python from 3.11 to 3.13 that is found
 	@./deploy/each-python tests/unit
