@@ -85,6 +85,7 @@ class WorkerProcess:
 
     child: Child = field(repr=False)
     log_file: Path
+    keeper: Keeper = field(repr=False)
     url: str | None = None
 
     @property
@@ -96,8 +97,9 @@ class WorkerProcess:
         return self.child.running
 
     def kill(self) -> None:
-        """SIGKILL; returns when it is gone."""
+        """SIGKILL; returns when it is gone. Its number may soon be somebody else's: the keeper forgets it."""
         self.child.kill()
+        self.keeper.forget(self.child)
 
     def terminate(self) -> None:
         """SIGTERM: a clean stop begins; `await ended()`."""
@@ -177,7 +179,6 @@ class Workers:
     def close(self) -> None:
         for process in self.processes:
             process.kill()
-            self._keeper.forget(process.child)
         self._keeper.close()
 
     def write(self) -> None:
@@ -197,7 +198,7 @@ class Workers:
             cwd=self.folder,
             log=log,
         )
-        process = WorkerProcess(child, log)
+        process = WorkerProcess(child, log, self._keeper)
         self.processes.append(process)
         if ready:
             await self.until_ready(process)

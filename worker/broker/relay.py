@@ -18,6 +18,7 @@ from worker.journal.port import JournalDown, JournalError, Outgoing
 log = structlog.get_logger(__name__)
 
 ROLE = "relay"
+MORE = 100  # events of one turn that let us look at once for others: the journal gives them in portions
 
 
 class Publishes(Protocol):
@@ -154,7 +155,7 @@ class Relay:
         # After publishing: no result waits for the commit that chains the audit records.
         sealed = await self._journal.seal(limit)
         self.sealed += sealed
-        return sealed > 0 or len(events) >= limit
+        return sealed > 0 or len(events) >= min(limit, MORE)
 
     async def _keep(self) -> bool:
         """Whether we are the active one, the lease renewed in good time."""

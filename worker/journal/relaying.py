@@ -17,6 +17,7 @@ from worker.messages.events import audit_data, audit_event, canonical
 
 log = structlog.get_logger()
 
+PORTION = 100  # audit records, where no results ask for more
 GENESIS = "0" * 64  # what the first record's `previous` is
 HEAD = "audit_head"  # meta: number and mac of the last sealed record, MACed itself
 TAIL = "audit_tail"  # meta: number and mac of the last purged record, MACed itself
@@ -69,10 +70,13 @@ async def mark_is_true(tx: Tx, core: Core, name: str) -> bool:
 
 
 async def unpublished(tx: Tx, core: Core, limit: int) -> list[Outgoing]:
+    """Results first, at most `limit`. A backlog of audit records goes in portions, for a result that comes
+    meanwhile waits until all of these are confirmed.
+    """
     results = await tx.rows("SELECT * FROM outbox WHERE published_at IS NULL ORDER BY id LIMIT $1", limit)
     records = await tx.rows(
         "SELECT * FROM audit WHERE published_at IS NULL AND number IS NOT NULL ORDER BY number LIMIT $1",
-        limit,
+        min(limit, max(PORTION, 2 * len(results))),  # a command has two of them
     )
     opened = [out for row in results if (out := _opened(core, row)) is not None]
     if not records:
