@@ -27,7 +27,9 @@ class Sent:
 
     `confirmed`: RabbitMQ has confirmed it at least once. `times`: how often it was published, the tries without
     a confirm included. `expires` and `not_before` are its attributes as seconds, `depends_on` another's id.
-    `at`: when it was published last; messages of one list stand in the order in which they were published first.
+    `at`: when it was published first. Records stand in the order of the first publishing; of one subscriber and
+    one `queue` that is the order in which the worker has to carry them out. The same id with other content is
+    another record.
     """
 
     id: str
@@ -43,11 +45,16 @@ class Sent:
     expires: float | None = None
     not_before: float | None = None
     depends_on: str | None = None
+    queue: str = "provisioning.commands"
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """One change that the platform made. `number` orders them; `command`: the id in `obs`, where there is one."""
+    """One change that the platform made. `number` orders them; `command`: the id that `obs` begins with.
+
+    Money that others moved stands here too, with `command` None and a signed `amount`: their top-ups as
+    "foreign", rated calls as "call".
+    """
 
     number: int
     operation: str
@@ -100,7 +107,9 @@ class History:
 
     `unfinished`: command id -> its state, of those that the journal still held at the end. `audit_verify`: what
     `worker audit verify` complained of, None when the chain was whole or nobody asked. `secrets` must appear in
-    no log, event or body; `logs` are the files to look through.
+    no log, event or body; `logs` are the files to look through. `key`: the last of the worker's keys as its file
+    has it, so that the audit chain can be recomputed; without it only the links of the chain are held against
+    each other.
     """
 
     sent: list[Sent] = field(default_factory=list)
@@ -115,6 +124,7 @@ class History:
     audit_verify: str | None = None
     unfinished: dict[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
+    key: str | None = None
 
     def save(self, path: Path) -> None:
         with path.open("w", encoding="utf-8") as file:
@@ -150,6 +160,7 @@ class History:
         self.subscribers_after = line["subscribers_after"]
         self.audit_verify = line["audit_verify"]
         self.unfinished = line["unfinished"]
+        self.key = line["key"]
 
 
 RECORDS: dict[str, type[Any]] = {
