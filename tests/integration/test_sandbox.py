@@ -22,8 +22,8 @@ from worker.sandbox.postgres import PrivatePostgres
 from worker.sandbox.processes import ServiceError, wait_until
 from worker.sandbox.rabbitmq import PrivateRabbit
 
-ALONE = bool(os.environ.get("CI"))
-"""Nobody else uses this machine."""
+ALONE = bool(os.environ.get("CI")) and "PYTEST_XDIST_WORKER" not in os.environ
+"""Nobody else uses this machine: other tests beside this one start services of their own."""
 QUORUM: FieldTable = {"x-queue-type": "quorum"}
 
 
