@@ -1,0 +1,222 @@
+"""Order: can what the platform did to one subscriber be explained by its commands, one at a time, in their order?
+
+A command's calls stand together, because it holds its key until it has ended. A `set` may stand there more than
+once; it may be missing where the platform was as wanted already (its only call was lost, and a reading showed that
+there was nothing left to do). What is not explained is explained with one promise broken, to say which one it was.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from tests.faults.history import Applied
+from tests.faults.story import FLAGS, IGNORED, Call, Extent, Name, Story
+
+MOST_STATES = 200_000  # looked at for one subscriber; beyond it nothing is said
+Chains = Sequence[Sequence["Part"]]
+Verdict = tuple[str, str]  # heading, sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A command's place in a line. Of `calls` the first `least` must have been made, and `most` may have been."""
+
+    story: Story
+    calls: tuple[Call, ...]
+    least: int
+    most: int
+    repeats: bool = False  # what must happen once may have happened more often
+
+    def eased(self, how: str) -> Part:
+        """With one promise broken."""
+        match how:
+            case "effects doubled":
+                return Part(self.story, self.calls, self.least, self.most, repeats=True)
+            case "wrong verdicts" if self.most < len(self.calls):
+                return Part(self.story, self.calls, self.least, len(self.calls))
+            case "effects missing":
+                return Part(self.story, self.calls, 0, self.most)
+        return self
+
+
+def part_of(story: Story) -> Part:
+    calls = story.calls
+    match story.extent:
+        case Extent.ALL:
+            return Part(story, calls, len(calls), len(calls))
+        case Extent.NONE:
+            return Part(story, calls, 0, 0)
+        case Extent.SOME:
+            done = min(story.steps_done, len(calls))
+            # Whether a create adopted is not in the result of one that was refused later.
+            least = 0 if story.data.get("if_exists") in ("adopt", "update") else done
+            return Part(story, calls, least, done)
+        case Extent.OPEN:
+            return Part(story, calls, 0, len(calls))
+
+
+def lines_of(stories: Mapping[Name, Story]) -> dict[str, list[list[Part]]]:
+    """Subscriber -> chains. Within a chain order is promised: those of one queue that joined at once."""
+    chains: dict[str, dict[str, list[Part]]] = defaultdict(dict)
+    for story in sorted(stories.values(), key=lambda one: one.place):
+        if story.subscriber and story.calls:
+            chains[story.subscriber].setdefault(_chain(story), []).append(part_of(story))
+    return {subscriber: list(named.values()) for subscriber, named in chains.items()}
+
+
+def _chain(story: Story) -> str:
+    sent = story.sent
+    joined_later = sent is None or sent.not_before is not None or sent.depends_on is not None
+    if joined_later or (
+        story.refused and story.finals
+    ):  # it was refused first, and came in with a later copy
+        return f"alone {story.id}"
+    assert sent is not None
+    return f"queue {sent.queue}"
+
+
+def disordered(subscriber: str, chains: Chains, marks: Sequence[Applied]) -> Verdict | None:
+    """What is wrong with one subscriber's line; None: nothing."""
+    known = {part.story.id for chain in chains for part in chain}
+    marks = [mark for mark in marks if _counts(mark, known)]
+    if explained(chains, marks) is not False:
+        return None
+    for heading, part, eased in _easings(chains):
+        if explained(eased, marks):
+            return heading, f"{part.story}, which {_said(part.story)}: {_SENTENCE[heading]}"
+    seen = Counter(mark.operation for mark in marks)
+    for operation, times in seen.items():
+        most = sum(_may_make(part, operation) for chain in chains for part in chain)
+        if times > most and operation not in REPEATABLE:
+            return "effects doubled", f"{operation} of {subscriber} was applied {times} times, ordered {most}"
+    return "out of order", f"{subscriber}: {_ordered(chains)}; the platform did {_done(marks)}"
+
+
+REPEATABLE = frozenset(
+    {
+        *FLAGS,
+        *("blockSubscriber", "activateSubscriber", "blockPrivacyCalls", "activatePrivacyCalls"),
+        *("updateSubscriber", "updateSubscriberServices"),
+    }
+)
+_SENTENCE = {
+    "effects doubled": "its effect is there more than once",
+    "wrong verdicts": "the platform shows its effect all the same",
+    "effects missing": "the platform shows no effect of it",
+}
+
+
+def _easings(chains: Chains) -> Iterator[tuple[str, Part, Chains]]:
+    for heading in _SENTENCE:
+        for row, chain in enumerate(chains):
+            for place, part in enumerate(chain):
+                if (other := part.eased(heading)) != part:
+                    changed = [*chain[:place], other, *chain[place + 1 :]]
+                    yield heading, part, [*chains[:row], changed, *chains[row + 1 :]]
+
+
+def _counts(mark: Applied, known: set[str]) -> bool:
+    """Others' money is no concern of the line."""
+    others = mark.operation == "addCredit" and mark.command not in known
+    return mark.operation not in IGNORED and not others
+
+
+def _may_make(part: Part, operation: str) -> bool:
+    return any(call.operation == operation for call in part.calls[: part.most])
+
+
+def _said(story: Story) -> str:
+    if story.final is not None:
+        return f"{story.status} with effect {story.effect}" + (" as a duplicate" * bool(story.duplicate_of))
+    return "was refused" if story.refused else f"has no final result ({story.unfinished or 'unknown'})"
+
+
+def _ordered(chains: Chains) -> str:
+    return " beside ".join(
+        "[" + ", ".join(f"{part.story.type} {part.story.id} {_said(part.story)}" for part in chain) + "]"
+        for chain in chains
+    )
+
+
+def _done(marks: Sequence[Applied]) -> str:
+    return (
+        "["
+        + ", ".join(f"{m.operation}" + (f" for {m.command}" if m.command else "") for m in marks[:60])
+        + "]"
+    )
+
+
+# ---------------------------------------------------------------- the search
+
+
+def explained(chains: Chains, marks: Sequence[Applied]) -> bool | None:
+    """Whether the marks are some interleaving of the chains; None: it is too much to tell."""
+    flags = _flags(marks)
+    goal = (tuple(len(chain) for chain in chains), len(marks))
+    start = (tuple(0 for _ in chains), 0)
+    seen, waiting = {start}, [start]
+    while waiting:
+        places, index = waiting.pop()
+        if (places, index) == goal:
+            return True
+        if len(seen) > MOST_STATES:
+            return None
+        for row, chain in enumerate(chains):
+            if places[row] == len(chain):
+                continue
+            on = (*places[:row], places[row] + 1, *places[row + 1 :])
+            for end in _ends(chain[places[row]], marks, index, flags):
+                if (on, end) not in seen:
+                    seen.add((on, end))
+                    waiting.append((on, end))
+    return False
+
+
+def _flags(marks: Sequence[Applied]) -> list[dict[str, bool]]:
+    """What is known of the subscriber's fields before each mark, and after the last."""
+    known: list[dict[str, bool]] = [{}]
+    for mark in marks:
+        after = dict(known[-1])
+        if mark.operation in FLAGS:
+            name, value = FLAGS[mark.operation]
+            after[name] = value
+        elif mark.operation not in ("addCredit", "blockSubscriber", "activateSubscriber"):
+            after.clear()  # it is another record, or rewritten
+        known.append(after)
+    return known
+
+
+def _ends(
+    part: Part, marks: Sequence[Applied], index: int, flags: Sequence[Mapping[str, bool]]
+) -> frozenset[int]:
+    """Where a command that begins at `index` may end."""
+    ends = {index} if part.least == 0 else set()
+    now = {index}
+    for made, call in enumerate(part.calls[: part.most], start=1):
+        now = {end for begin in now for end in _call_ends(part, call, marks, begin, flags)}
+        if made >= part.least:
+            ends |= now
+    return frozenset(ends)
+
+
+def _call_ends(
+    part: Part, call: Call, marks: Sequence[Applied], index: int, flags: Sequence[Mapping[str, bool]]
+) -> Iterator[int]:
+    if call.flag is not None and flags[index].get(call.flag[0], call.flag[1]) == call.flag[1]:
+        yield index
+    while index < len(marks) and _is(marks[index], call, part.story):
+        index += 1
+        yield index
+        if call.once and not part.repeats:
+            return
+
+
+def _is(mark: Applied, call: Call, story: Story) -> bool:
+    """By its name where the platform's log tells whose it was (a retry's order still names the first)."""
+    if mark.operation != call.operation:
+        return False
+    if call.operation == "addCredit":
+        return mark.command == story.id
+    return mark.command in (None, story.id, story.data.get("contract_number"))
