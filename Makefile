@@ -11,7 +11,7 @@ PACKAGES := ./deploy/packages
 # Extra words for pytest, e.g. `make test TESTS="tests/unit -x"`.
 TESTS ?=
 
-.PHONY: help install demo up test pythons lint types format contracts bench lock clean
+.PHONY: help install demo up test pythons lint types format contracts bench torture lock clean
 
 help: ## list the wishes
 	@sed -nE 's/^([a-z-]+):.*## (.*)$$/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r wish text; do printf '  make %-10s %s\n' "$$wish" "$$text"; done
@@ -64,6 +64,15 @@ contracts: install ## code and contracts/ say the same, in both directions
 bench: $(DEVELOPMENT) ## commands a second and CPU a command, beside the plain worker
 	@$(PACKAGES) rabbitmq-server postgresql
 	@$(PY) -m tests.bench
+
+# Words for the storm: `make torture SEED=7 MINUTES=5 COMMANDS=5000 STORM="--only kill"`; STORM=--help shows all.
+SEED ?= random
+MINUTES ?= 2
+STORM ?=
+
+torture: $(DEVELOPMENT) ## a seeded storm of faults over the real parts (SEED=… MINUTES=… COMMANDS=…)
+	@$(PACKAGES) rabbitmq-server postgresql libfaketime
+	@$(PY) -m tests.faults --seed $(SEED) --minutes $(MINUTES) $(if $(COMMANDS),--commands $(COMMANDS)) $(STORM)
 
 lock: $(DEVELOPMENT) ## resolve the dependencies again (from where pip is configured to look)
 	@./deploy/lock
