@@ -1,0 +1,333 @@
+"""The steps that machines are made of: senders, engines, sweeps, the relay, people, and time."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule
+
+from tests.conformance.support import again, done, inquiry, lost, parked, read, refused
+from tests.faults.machines.book import (
+    APPLIED,
+    NONE,
+    SETTLE,
+    UNKNOWN,
+    Command,
+    Content,
+    Ended,
+    Message,
+    Refused,
+    Token,
+)
+from tests.faults.machines.machine import LEASE, OWNERS, PLATFORM, Machine, indexes
+from worker.domain.effect import Risk
+from worker.domain.lifecycle import State
+from worker.journal.acts import ActRefused
+from worker.journal.port import Claim, Settlement
+
+processes = st.integers(0, 1)
+waits = st.sampled_from([0.0, 0.0, 150.0, 450.0])
+keys = st.sampled_from(["ana", "bob", "eva"])
+
+messages = st.builds(
+    lambda idem, id, **more: Message(id=id, idem=idem or id, **more),
+    idem=st.sampled_from([None, None, None, "k1", "k2"]),
+    id=st.sampled_from([f"m{n}" for n in range(12)]),
+    source=st.sampled_from(["/crm", "/crm", "/crm", "/shop"]),
+    content=st.builds(Content, keys, st.sampled_from(["block", "unblock"])),
+    priority=st.integers(0, 2),
+    risk=st.sampled_from(list(Risk)),
+    reply=st.booleans(),
+    not_before=st.sampled_from([None, None, None, 150.0, 350.0]),
+    expires=st.sampled_from([None, None, None, 50.0, 450.0]),
+    depends_on=st.sampled_from([None, None, None, "m0", "m1", "m2"]),
+    old=st.sampled_from([False] * 9 + [True]),
+)
+
+
+class Time(Machine):
+    @rule(hundreds=st.integers(1, 4))
+    def time_passes(self, hundreds: int) -> None:
+        self.bench.pass_time(hundreds * 100.0)
+        self.book.pass_time(hundreds * 100.0)
+
+    @rule()
+    def sweep(self) -> None:
+        assert self.bench.run(self.journal.sweep()) == self.book.sweep()
+
+    @rule()
+    def rescue(self) -> None:
+        assert self.bench.run(self.journal.rescue()) == self.book.rescue()
+
+
+class Senders(Machine):
+    @rule(batch=st.lists(messages, min_size=1, max_size=4))
+    def messages_come(self, batch: list[Message]) -> None:
+        self.send(*batch)
+
+    @precondition(lambda self: self.book.identities)
+    @rule(n=indexes, times=st.integers(1, 2))
+    def a_message_comes_again(self, n: int, times: int) -> None:
+        known = [i.message for i in self.book.identities.values() if i.role != "inquiry"]
+        if known:
+            self.send(*[known[n % len(known)]] * times)
+
+    @precondition(lambda self: self.book.identities)
+    @rule(n=indexes, what=st.sampled_from(["cancel", "cancel", "get"]))
+    def a_sender_asks(self, n: int, what: str) -> None:
+        names = [*self.book.identities, ("/crm", "nobody")]
+        source, target = names[n % len(names)]
+        id = self.new_id()
+        asked = inquiry(what, id, source=source, target_id=target)
+        assert self.bench.run(self.journal.admit([asked])) == ["answered"]
+        self.book.inquire(what, source, id, target)
+
+
+class Engines(Machine):
+    """Two processes claim, call and settle. Each also tries to settle what it does not hold any more."""
+
+    @rule(process=processes, limit=st.sampled_from([1, 2, 50, 50]))
+    def claim(self, process: int, limit: int) -> None:
+        work = self.bench.journals[process].claim(PLATFORM, OWNERS[process], limit, LEASE)
+        self.took(self.bench.run(work), OWNERS[process], limit)
+
+    @rule()
+    def both_claim_at_once(self) -> None:
+        async def both() -> list[list[Claim]]:
+            pairs = zip(self.bench.journals, OWNERS, strict=True)
+            return await asyncio.gather(*(j.claim(PLATFORM, o, 50, LEASE) for j, o in pairs))
+
+        mine, theirs = self.bench.run(both())
+        assert not {c.id for c in mine} & {c.id for c in theirs}, "both hold it"
+        ready = len(self.book.claimable())
+        assert len(mine) + len(theirs) == ready, "both left what was free"
+        for claims, owner in ((mine, OWNERS[0]), (theirs, OWNERS[1])):
+            commands = {c.number: c for c in self.book.commands}
+            tokens = self.book.claim([commands[c.id] for c in claims], owner, LEASE)
+            for claim, token in zip(claims, tokens, strict=True):
+                self.check_claim(claim, token.command)
+                self.claims[token] = claim
+
+    def any_token(self, n: int, *states: State) -> Token | None:
+        """Of those that are held, or were once: mostly the newest."""
+        fitting = [t for t in self.claims if self.claims[t].state in (states or tuple(State))]
+        return fitting[-1 - n % len(fitting)] if fitting else None
+
+    def settle(self, token: Token, settlement: Settlement, expected: bool) -> None:
+        process = OWNERS.index(token.owner)
+        assert self.bench.run(self.bench.journals[process].settle([settlement])) == [expected]
+
+    @rule(n=indexes, evidence=st.booleans())
+    def mark_sent(self, n: int, evidence: bool) -> None:
+        token = self.any_token(n % 4, State.RUNNING)
+        if token is None or self.settled(token):
+            return
+        row = read(balance=None, present=False) if evidence else None
+        marks = self.bench.run(self.journal.mark_sent([(self.claims[token], row)]))
+        assert marks == [self.book.mark_sent(token, evidence)]
+
+    def settled(self, token: Token) -> bool:
+        """No engine marks a claim that it has settled itself."""
+        return token.command.claim is not token and token.command.ended
+
+    @rule(n=indexes)
+    def it_succeeds(self, n: int) -> None:
+        if (token := self.any_token(n % 6)) is not None:
+            claim = self.claims[token]
+            step = {"name": "last", "status": "done", "output": {}, "changes": True}
+            settled = done(claim, steps=(*claim.steps, step))
+            expected = self.book.settle_ended(token, Ended(State.SUCCEEDED, APPLIED))
+            if expected:
+                token.command.steps += 1
+            self.settle(token, settled, expected)
+
+    @rule(n=indexes)
+    def it_is_refused(self, n: int) -> None:
+        if (token := self.any_token(n % 6, State.RUNNING)) is not None:
+            claim = self.claims[token]
+            effect = APPLIED if claim.steps else NONE
+            expected = self.book.settle_ended(token, Ended(State.REJECTED, effect))
+            self.settle(token, refused(claim, effect=effect, steps=claim.steps), expected)
+
+    @rule(n=indexes, due_in=waits, counted=st.booleans(), unverified=st.booleans())
+    def it_is_tried_again(self, n: int, due_in: float, counted: bool, unverified: bool) -> None:
+        if (token := self.any_token(n % 6, State.RUNNING)) is not None:
+            claim = self.claims[token]
+            effect = APPLIED if claim.steps else NONE
+            settled = again(
+                claim, due_in, counted=counted, failing=counted, unverified=unverified, effect=effect,
+                steps=claim.steps,
+            )  # fmt: skip
+            expected = self.book.settle_waiting(
+                token, due_in, counted=counted, failing=counted, unverified=unverified
+            )
+            self.settle(token, settled, expected)
+
+    @precondition(lambda self: len(self.book.tokens()) > 1)
+    @rule()
+    def both_settle_everything_at_once(self) -> None:
+        """Each process settles all there is, also what the other one holds: only its own counts."""
+        tokens = self.book.tokens()
+
+        async def both() -> list[list[bool]]:
+            return await asyncio.gather(
+                *(
+                    journal.settle(
+                        [
+                            refused(self.claims[t], effect=effect_of(t), steps=self.claims[t].steps)
+                            for t in tokens
+                        ]
+                    )
+                    for journal in self.bench.journals
+                )
+            )
+
+        answers = self.bench.run(both())
+        assert [sum(pair) for pair in zip(*answers, strict=True)] == [1] * len(tokens), (
+            "settled twice, or not"
+        )
+        self.book.commit()
+        for token in tokens:
+            self.book.end(token.command, Ended(State.REJECTED, effect_of(token)))
+
+
+def effect_of(token: Token) -> Any:
+    return APPLIED if token.command.steps else NONE
+
+
+class Doubts(Engines):
+    """Lost answers, the readings after them, and the windows that hold the key."""
+
+    @rule(n=indexes, due_in=waits)
+    def the_answer_is_lost(self, n: int, due_in: float) -> None:
+        if (token := self.any_token(n % 3)) is not None:
+            settled = lost(self.claims[token], due_in, steps=self.claims[token].steps)
+            self.settle(token, settled, self.book.settle_doubt(token, due_in, opens=True))
+
+    @rule(n=indexes, due_in=waits)
+    def a_reading_settles_nothing(self, n: int, due_in: float) -> None:
+        if (token := self.any_token(n % 3, State.IN_DOUBT)) is not None:
+            claim = self.claims[token]
+            settled = lost(claim, due_in, steps=claim.steps, open_window=False)
+            self.settle(token, settled, self.book.settle_doubt(token, due_in, opens=False))
+
+    @rule(n=indexes, proved=st.booleans())
+    def a_reading_shows_the_effect(self, n: int, proved: bool) -> None:
+        if (token := self.any_token(n % 3, State.IN_DOUBT)) is not None:
+            ended = Ended(State.SUCCEEDED, APPLIED)
+            settled = done(self.claims[token], steps=self.claims[token].steps, releases_window=proved)
+            self.settle(token, settled, self.book.settle_ended(token, ended, proved))
+
+    @rule(n=indexes)
+    def a_reading_at_the_end_of_the_window_shows_nothing(self, n: int) -> None:
+        if (token := self.any_token(n % 3, State.IN_DOUBT)) is not None:
+            claim = self.claims[token]
+            if claim.window is None or not claim.window.closed:
+                return
+            effect = APPLIED if claim.steps else NONE
+            settled = again(claim, steps=claim.steps, effect=effect)
+            self.settle(token, settled, self.book.settle_waiting(token, 0.0))
+
+    @rule(n=indexes, risk=st.sampled_from(list(Risk)), proved=st.booleans())
+    def a_step_is_finished(self, n: int, risk: Risk, proved: bool) -> None:
+        if (token := self.any_token(n % 3)) is not None:
+            claim = self.claims[token]
+            step = {"name": f"step {len(claim.steps)}", "status": "done", "output": {}, "changes": True}
+            settled = again(
+                claim, failing=False, steps=(*claim.steps, step), risk=risk, effect=APPLIED,
+                releases_window=proved,
+            )  # fmt: skip
+            expected = self.book.settle_waiting(token, 0.0, failing=False, step=risk, proved=proved)
+            self.settle(token, settled, expected)
+
+    @rule(n=indexes, unknown=st.booleans())
+    def it_is_parked(self, n: int, unknown: bool) -> None:
+        if (token := self.any_token(n % 3)) is not None:
+            claim = self.claims[token]
+            unknown = unknown or claim.state is State.IN_DOUBT
+            effect = UNKNOWN if unknown else (APPLIED if claim.steps else NONE)
+            settled = parked(claim, effect, steps=claim.steps, failing=True)
+            self.settle(token, settled, self.book.settle_parked(token, unknown))
+
+    @rule(before=st.sampled_from([0.0, 0.0, 0.0, 25.0]))
+    def a_control_read_is_answered(self, before: float) -> None:
+        """`before`: seconds that it began before its answer came."""
+        began = self.bench.run(self.journal.now()) - before
+        still_open = self.bench.run(self.journal.control_answered(PLATFORM, began, SETTLE))
+        assert still_open == self.book.control_answered(self.book.now - before)
+
+    @precondition(lambda self: self.book.windows)
+    @rule(hundreds=st.integers(1, 4), step=st.sampled_from([1, 1, 2]))
+    def the_platform_keeps_answering(self, hundreds: int, step: int) -> None:
+        """Control reads every hundred seconds; those two hundred apart are too far to be one series."""
+        for _ in range(hundreds):
+            self.bench.pass_time(step * 100.0)
+            self.book.pass_time(step * 100.0)
+            self.a_control_read_is_answered(0.0)
+
+
+class People(Machine):
+    def any_command(self, n: int, *states: State) -> Command | None:
+        """Mostly one of those that people are asked about."""
+        found = [c for c in self.book.commands if c.state in states] if n % 4 else self.book.commands
+        return found[n % len(found)] if found else None
+
+    def act(self, work: Any, in_the_model: Any) -> Any:
+        """Both refuse, or neither."""
+        try:
+            expected = in_the_model()
+        except Refused:
+            try:
+                self.bench.run(work)
+            except ActRefused:
+                return None
+            raise AssertionError("it was allowed") from None
+        return self.bench.run(work), expected
+
+    @rule(n=indexes)
+    def a_person_cancels(self, n: int) -> None:
+        if (c := self.any_command(n, State.WAITING, State.PARKED)) is not None:
+            self.act(self.journal.cancel(str(c.number), "ann", "not wanted"), lambda: self.book.cancel(c))
+
+    @rule(n=indexes, applied=st.booleans(), waive=st.booleans())
+    def a_person_resolves(self, n: int, applied: bool, waive: bool) -> None:
+        if (c := self.any_command(n, State.IN_DOUBT, State.PARKED)) is not None:
+            work = self.journal.resolve(str(c.number), applied, "ann", "looked", waive)
+            self.act(work, lambda: self.book.resolve(c, applied, waive))
+
+    @rule(n=indexes)
+    def a_person_retries(self, n: int) -> None:
+        if (c := self.any_command(n, State.PARKED, State.REJECTED, State.CANCELLED)) is None:
+            return
+        acted = self.act(self.journal.retry(str(c.number), "ann", "again"), lambda: self.book.retry(c))
+        if acted is not None and acted[1] is not None:
+            made, message = acted
+            new = self.book.accept(
+                Message(**{**vars(message), "id": made["message_id"]}), retry_of=c.message.id
+            )
+            new.number = made["id"]
+
+
+class Relay(Machine):
+    @rule(n=st.integers(1, 6), taken=st.booleans())
+    def publish(self, n: int, taken: bool) -> None:
+        """The relay publishes some, in its order, and strikes them off."""
+        rows = self.bench.run(self.journal.unpublished(10_000))[:n]
+        self.bench.run(self.journal.published([(row, taken) for row in rows]))
+        self.struck |= {row.row: taken for row in rows if row.table == "outbox"}
+
+    @rule(limit=st.sampled_from([1, 7, 1000]))
+    def seal(self, limit: int) -> None:
+        self.bench.run(self.journal.seal(limit))
+
+    @precondition(lambda self: self.struck)
+    @rule(untaken_only=st.booleans())
+    def republish(self, untaken_only: bool) -> None:
+        self.bench.run(self.journal.republish(0.0, untaken_only, "ann", "they were down"))
+        self.loose_records += 1
+        public = {row for row in self.struck if self.seen[row].exchange}
+        for row in public:
+            if not untaken_only or not self.struck[row]:
+                del self.struck[row]
