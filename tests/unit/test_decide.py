@@ -230,8 +230,8 @@ def doubt(effect: Effect, earlier: tuple[After, ...] = (), closed: bool = False,
     return InDoubt(effect, earlier, closed, NOW, **{"failing_for": 30.0, **more})
 
 
-def seen(reading: Reading, ago: float) -> After:
-    return After(reading, judge(Effect.INCREMENT, credit("100.00"), reading, TEN), NOW - ago)
+def seen(reading: Reading, ago: float, closing: bool = False) -> After:
+    return After(reading, judge(Effect.INCREMENT, credit("100.00"), reading, TEN), NOW - ago, closing)
 
 
 def money(now: Reading, *earlier: After, closed: bool = False, **more: Any) -> Decision:
@@ -310,11 +310,26 @@ def test_rule_3_table_a_balance_that_never_rests_is_parked_and_not_read_for_ever
 
 
 def test_rule_3_table_with_call_records_movements_are_explained_and_go_on() -> None:
-    earlier = seen(credit("99.70", ("0.30",), 8), ago=60)
-    decision = money(credit("99.70", ("0.30",), 8), earlier, closed=True)
-    assert isinstance(decision, Again)
+    still = credit("99.70", ("0.30",), 8)
+    assert isinstance(money(still, seen(still, ago=20, closing=True), closed=True), Again)
     booked = seen(credit("109.70", ("0.30",), 8), ago=60)
     assert isinstance(money(credit("109.70", ("0.30",), 8), booked), Finish)
+
+
+def test_rule_3_table_zero_with_call_records_counts_from_two_readings_after_the_window() -> None:
+    """One from before its end may be older than a late credit and a call that cost as much."""
+    still = credit("100.00", (), 8)
+    decision = money(still, seen(still, ago=30), closed=True)
+    assert isinstance(decision, Doubt)
+    assert decision.after == doubt(Effect.INCREMENT).lag
+
+
+def test_rule_3_table_strict_leaves_a_booked_amount_to_a_person_at_the_windows_end() -> None:
+    booked = credit("110.00", (), 8)
+    assert isinstance(money(booked, seen(booked, ago=20), strict=True), Doubt)
+    parked = money(booked, seen(booked, ago=20), closed=True, strict=True)
+    assert isinstance(parked, Park)
+    assert parked.unknown
 
 
 @pytest.mark.parametrize("effect", CHANGES)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -47,11 +47,15 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """Read again in `after` seconds. `opens`: a call may yet take effect, so a window begins now."""
+    """Read again in `after` seconds. `opens`: a call may yet take effect, so a window begins now.
+
+    `counted`: it was worked on. False: nothing was read, so leases that lapsed before still count (rule 1).
+    """
 
     after: float
     why: str
     opens: bool = False
+    counted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +115,15 @@ def _again(after: float, why: str, failing_for: float, patience: Patience) -> De
 
 @dataclass(frozen=True, slots=True)
 class After:
-    """One earlier reading after the lost answer: what it said, and when (by the database's clock)."""
+    """One earlier reading after the lost answer: what it said, and when (by the database's clock).
+
+    `closing`: it was begun when the window had ended.
+    """
 
     reading: Reading
     verdict: Verdict
     at: float
+    closing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +137,7 @@ class InDoubt:
     failing_for: float
     settle: float = 120.0
     lag: float = 10.0  # increments: a reading counts when two, this far apart, agree
-    strict: bool = False  # increments: zero at both ends is left to a person
+    strict: bool = False  # increments: what a movement of somebody else's could imitate is left to a person
 
 
 def reread(doubt: InDoubt, patience: Patience) -> float:
@@ -186,9 +194,9 @@ def _clear_up_money(doubt: InDoubt, now: Reading, verdict: Verdict, patience: Pa
         return _doubt(doubt, patience, doubt.lag, "a second reading must agree")
     match verdict:
         case TookEffect(output):
-            return Finish(dict(output))
+            return _booked(doubt, patience, output)
         case NoEffect():
-            return _zero(doubt, patience)
+            return _zero(doubt, now, patience)
         case Undecided(why):
             return _unknown(why) if doubt.window_closed else still_in_doubt(doubt, patience, why)
         case _:
@@ -207,22 +215,35 @@ def _looked_long(doubt: InDoubt) -> bool:
     return doubt.window_closed and any(doubt.now - after.at >= doubt.lag for after in doubt.earlier)
 
 
-def _agreed(doubt: InDoubt, now: Reading) -> bool:
-    """An earlier reading, `lag` or more before, shows the same figures."""
+def _agreed(doubt: InDoubt, now: Reading, closing: bool = False) -> bool:
+    """An earlier reading, `lag` or more before, shows the same figures; `closing`: one after the window's end."""
     return any(
         doubt.now - after.at >= doubt.lag
         and after.reading.balance == now.balance
         and sorted(after.reading.calls) == sorted(now.calls)
+        and (after.closing or not closing)
         for after in doubt.earlier
     )
 
 
-def _zero(doubt: InDoubt, patience: Patience) -> Decision:
+def _booked(doubt: InDoubt, patience: Patience, output: Mapping[str, object]) -> Decision:
+    """The balance shows the amount. A top-up of somebody else's, just as large, would look the same."""
+    if not doubt.strict:
+        return Finish(dict(output))
+    why = 'the balance shows the amount; credit_evidence = "strict" leaves it to a person whose it is'
+    return _unknown(why) if doubt.window_closed else still_in_doubt(doubt, patience, why)
+
+
+def _zero(doubt: InDoubt, now: Reading, patience: Patience) -> Decision:
     """Zero at both ends of the window: it was not applied (and will not be)."""
     if any(isinstance(after.verdict, TookEffect) for after in doubt.earlier):
         return _unknown("an earlier reading showed the amount, and now it is gone: calls may have used it up")
     if not doubt.window_closed:
         return still_in_doubt(doubt, patience, "not booked so far")
+    if now.last_call is not None and not _agreed(doubt, now, closing=True):
+        # A reading from before the end may be older than a late credit and a call that cost just as much,
+        # whose record is not there yet. Between two from after it nothing of ours can land.
+        return _doubt(doubt, patience, doubt.lag, "a second reading from after the window must agree")
     if doubt.strict:
         return _unknown('the balance did not move; credit_evidence = "strict" leaves it to a person')
     return Again(0.0, "not booked by the end of the window")

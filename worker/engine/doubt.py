@@ -32,11 +32,11 @@ async def read_again(claim: Claim, line: Line, todo: tuple[Step, ...]) -> Went:
     if not step.readable or (step.effect.needs_evidence and before is None):
         return Went(unreadable(doubt, line), step, left, "unreadable")
     if line.closed:  # it was claimed before the platform was held, paused or found broken
-        return Went(Doubt(0.5, "the platform is not to be read now"), step, left, "given_back")
+        return Went(Doubt(0.5, "the platform is not to be read now", counted=False), step, left, "given_back")
     now = await line.look(step, before)
     if not isinstance(now, Reading):
         return Went(await not_read(line, step, doubt, now), step, left, "unread")
-    row = EvidenceRow(step.name, claim.attempts, "after", now)
+    row = EvidenceRow(step.name, claim.attempts, "closing" if doubt.window_closed else "after", now)
     verdict = judge(step.effect, before, now, credit_of(line, step))
     decision = clear_up(doubt, now, verdict, line.patience)
     if isinstance(decision, Again) and not seen_at_the_start(doubt):
@@ -59,7 +59,9 @@ def in_doubt(claim: Claim, line: Line, step: Step) -> InDoubt:
     return InDoubt(
         effect=step.effect,
         earlier=[
-            After(e.reading, judge(step.effect, before, e.reading, credit), e.at) for e in after if known
+            After(e.reading, judge(step.effect, before, e.reading, credit), e.at, e.kind == "closing")
+            for e in after
+            if known
         ],
         window_closed=bool(claim.window and claim.window.closed),
         now=claim.now,

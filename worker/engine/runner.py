@@ -211,7 +211,7 @@ def not_alone(claim: Claim) -> Went:
     """The others did not leave in time. A doubt stays one: as a mere wait it would be called a second time."""
     why = "it could not run alone yet"
     if claim.state is State.IN_DOUBT:
-        return Went(Doubt(1.0, why), outcome="not_alone")
+        return Went(Doubt(1.0, why, counted=False), outcome="not_alone")
     return Went(Again(1.0, why, counted=False, failing=False), outcome="not_alone")
 
 

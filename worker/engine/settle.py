@@ -59,11 +59,12 @@ def settlement(claim: Claim, went: Went, stopped_total: float, flagged: tuple[st
                 problem=Problem(code, text),
                 **common,
             )
-        case Doubt(after, why, opens):
+        case Doubt(after, why, opens, counted):
             return Settlement(
                 claim,
                 State.IN_DOUBT,
                 due_in=after,
+                counted=counted,
                 effect=EffectSeen.UNKNOWN,
                 steps=claim.steps,
                 open_window=opens,
@@ -73,12 +74,14 @@ def settlement(claim: Claim, went: Went, stopped_total: float, flagged: tuple[st
                 **common,
             )
         case Park(problem, unknown):
+            unknown = unknown or unverified  # a refusal that nobody could check may hide an effect (rule 2.5)
             return Settlement(
                 claim,
                 State.PARKED,
                 effect=EffectSeen.UNKNOWN if unknown else so_far,
                 steps=claim.steps,
                 problem=problem,
+                unverified=unverified,
                 failing=True,
                 **common,
             )

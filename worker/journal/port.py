@@ -81,7 +81,7 @@ class EvidenceRow:
 
     step: str
     attempt: int
-    kind: Literal["before", "after"]
+    kind: Literal["before", "after", "closing"]  # closing: read when the settle window had ended
     reading: Reading
     at: float = 0.0
 

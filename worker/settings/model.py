@@ -236,7 +236,7 @@ class PlatformSettings(Section):
     credit_step: Money = Field(default=Decimal("0.01"), description="finer amounts are refused")
     credit_evidence: Annotated[str, AfterValidator(select)] = Field(
         default="auto",
-        description="`auto`; `strict`: an unchanged balance is parked, not tried again; or a SELECT over "
+        description="`auto`; `strict`: after a lost answer a person decides, whatever the balance shows; or a SELECT over "
         "`call_records.url` that shows the credit entry",
     )
     reload_after: tuple[str, ...] = Field(
