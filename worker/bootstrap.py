@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
 import secrets
@@ -452,11 +453,22 @@ async def run(settings: Settings, roles: Sequence[str] = ROLES, held: bool = Fal
         async with open_worker(settings, roles, held) as worker:
             running = True
             _say_started(worker)
+            _spare_the_collector()
             await stop.wait()
     except asyncio.CancelledError:
         if not signalled:
             raise
     log.info("worker.stopped")
+
+
+def _spare_the_collector() -> None:
+    """What was loaded by now lives as long as the process; a command leaves few cycles behind.
+
+    Looking through all of it every 700 objects cost 7 % of a command's CPU.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 def _say_started(worker: Worker) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any, TextIO
 
+import orjson
 import structlog
 from structlog.typing import Processor
 
@@ -77,8 +80,15 @@ def _rendering(settings: LogSettings) -> list[Processor]:
     transformer = structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=20)
     return [
         structlog.processors.ExceptionRenderer(transformer),
-        structlog.processors.JSONRenderer(default=repr),
+        structlog.processors.JSONRenderer(serializer=_one_line, default=repr),
     ]
+
+
+def _one_line(event: Any, default: Callable[[Any], Any]) -> str:
+    try:
+        return orjson.dumps(event, default=default).decode()
+    except TypeError:  # half a character, a name that is no text, a number beyond 64 bits
+        return json.dumps(event, default=default, skipkeys=True)
 
 
 def _quieten() -> None:
@@ -93,13 +103,16 @@ def masked(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutab
     """The processor that puts `***` for every value whose name says that it is secret."""
     for name, value in event.items():
         if name != "event":
-            event[name] = MASK if is_secret(name) and value not in (None, "") else without_secrets(value)
+            event[name] = MASK if is_secret_name(name) and value not in (None, "") else without_secrets(value)
     return event
 
 
 def is_secret(name: object) -> bool:
     """Whether a field of this name holds a secret."""
     return isinstance(name, str) and SECRET_NAMES.search(name) is not None
+
+
+is_secret_name = lru_cache(maxsize=512)(is_secret)  # of the log's own keys, which are few
 
 
 def without_secrets(value: Any, depth: int = DEPTH) -> Any:

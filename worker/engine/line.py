@@ -80,16 +80,28 @@ class Line:
 
     async def call(self, step: Step, claim: Claim) -> Reply:
         """One call, whose turn has come. While no byte was sent, and that quickly, it is tried again at once."""
+        guard = self.guards[claim.id]
+        reply = await self.platform.call(step, guard)
+        if self._not_sent(reply):
+            reply = await self._call_again(step, guard, reply)
+        self._count(step.endpoint, reply.outcome)
+        self._telemetry.call_seconds.labels(self.name).observe(reply.exchange.ms / 1000)
+        await self._note(reply.outcome)
+        return reply
+
+    async def _call_again(self, step: Step, guard: LeaseGuard, first: Reply) -> Reply:
+        replies = [first]
+
+        async def one() -> Reply:
+            return replies.pop() if replies else await self.platform.call(step, guard)
+
         tries = AsyncRetrying(
             retry=retry_if_result(self._not_sent),
             stop=stop_after_attempt(QUICK_TRIES),
             wait=wait_random_exponential(multiplier=0.05, max=0.5),
             retry_error_callback=lambda state: state.outcome and state.outcome.result(),
         )
-        reply: Reply = await tries(self.platform.call, step, self.guards[claim.id])
-        self._count(step.endpoint, reply.outcome)
-        self._telemetry.call_seconds.labels(self.name).observe(reply.exchange.ms / 1000)
-        await self._note(reply.outcome)
+        reply: Reply = await tries(one)
         return reply
 
     def _not_sent(self, reply: Reply) -> bool:

@@ -53,6 +53,7 @@ class Runner:
         self._wake = asyncio.Event()
         self._claiming = asyncio.Lock()
         self._alarm = Alarm()
+        self._say = log.bind(platform=line.name)  # bound once: a line an attempt is written with it
 
     def wake(self) -> None:
         self._wake.set()
@@ -174,9 +175,8 @@ class Runner:
 
     def _log(self, claim: Claim, went: Went, settled: Settlement, ours: bool, began: float) -> None:
         """One line an attempt."""
-        log.info(
+        self._say.info(
             "attempt.settled" if ours else "attempt.not_ours",
-            platform=self.line.name,
             command=claim.message_id,
             type=claim.view.type,
             attempt=claim.attempts,

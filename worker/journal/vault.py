@@ -22,8 +22,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from worker.messages.events import dump
+
 KEY, NAME, RANDOM = 32, 4, 16  # bytes
-_dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class KeyMissing(Exception):
@@ -51,7 +52,7 @@ class Vault:
         return f"Vault({self.fingerprint})"
 
     def seal(self, value: Any) -> str:
-        return self.seal_bytes(_dump(value).encode())
+        return self.seal_bytes(dump(value))
 
     def seal_bytes(self, value: bytes) -> str:
         head = self._first + os.urandom(RANDOM)

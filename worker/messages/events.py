@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
 from worker.messages.errors import Problem
 
 CONTENT_TYPE = "application/cloudevents+json"
@@ -159,8 +161,12 @@ def _envelope(view: View, event_id: str, source: str, draft: Draft) -> dict[str,
     }
 
 
-def dump(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+def dump(value: Any) -> bytes:
+    """Compact JSON. Raises UnicodeError for half a character, which no database stores."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # half a character, or a number beyond 64 bits
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def canonical(value: Any) -> bytes:

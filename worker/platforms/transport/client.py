@@ -98,6 +98,8 @@ class Transport:
         self._defaults = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "provisioning-worker"}
         if auth is not None:
             self._defaults["Authorization"] = "Basic " + base64.b64encode(":".join(auth).encode()).decode()
+        # Building them is a good part of what a call costs, and they are the same for most calls.
+        self._head = functools.lru_cache(maxsize=16)(self._headers)
         for name in TALKATIVE:
             logging.getLogger(name).setLevel(logging.WARNING)
 
@@ -108,7 +110,7 @@ class Transport:
         raises LeaseLost nothing is written: Lost(CONNECTED, "lease_lost"). `guard.wrote` follows that byte.
         Raises ValueError for a header that only the transport may set.
         """
-        headers = self._headers(request)
+        headers = self._head(tuple(request.headers.items()))
         call, began = Call(guard), time.monotonic()
         try:
             async with asyncio.timeout(self._timeout), self._places:
@@ -124,16 +126,16 @@ class Transport:
         for pool in pools:
             await pool.aclose()
 
-    def _headers(self, request: Request) -> dict[str, str]:
-        names = {name.lower() for name in request.headers}
+    def _headers(self, own: tuple[tuple[str, str], ...]) -> httpx.Headers:
+        names = {name.lower() for name, _ in own}
         if wrong := OURS & names:
             raise ValueError(
                 f"the transport itself sets {', '.join(sorted(wrong))}: leave it out of the headers"
             )
-        return {k: v for k, v in self._defaults.items() if k.lower() not in names} | dict(request.headers)
+        return httpx.Headers({k: v for k, v in self._defaults.items() if k.lower() not in names} | dict(own))
 
     async def _exchange(
-        self, call: Call, request: Request, headers: dict[str, str]
+        self, call: Call, request: Request, headers: httpx.Headers
     ) -> tuple[int, Mapping[str, str], bytes]:
         if not request.fresh and self._keepalive > 0:
             with contextlib.suppress(Stale):  # nothing was written: a new connection may have it
@@ -141,14 +143,14 @@ class Transport:
         return await self._over(call, request, headers, fresh=True)
 
     async def _over(
-        self, call: Call, request: Request, headers: dict[str, str], *, fresh: bool
+        self, call: Call, request: Request, headers: httpx.Headers, *, fresh: bool
     ) -> tuple[int, Mapping[str, str], bytes]:
         pool = self._pool(fresh)
         call.phase = Phase.CONNECTING
         token = CALL.set(call)
         try:
-            url = parsed(request.url)
-            asked = httpx.Request(request.method, url, headers=headers, content=request.body)
+            asked = httpx.Request(request.method, parsed(request.url), content=request.body)
+            asked.headers = headers  # aiohttp itself adds Host and Content-Length
             answer = await pool.handle_async_request(asked)
             assert call.response is not None
             body = await self._body(call, answer, call.response.headers)
