@@ -133,7 +133,10 @@ def answered_once(outcome: Outcome, line: Line) -> None:
 def took_effect_once(outcome: Outcome, line: Line) -> None:
     effect, seen = EFFECTS[line.effect], line.traces
     assert seen is not None
-    assert effect.check(seen, line.results[0].data["output"] or {}), f"{seen}\n{outcome.log}"
+    output = line.results[0].data["output"] or {}
+    assert effect.check(seen, output), f"{output}\n{seen}\n{outcome.log}"
+    if line.effect == "delete" and outcome.point not in FORGETS_THE_RECORD:
+        assert output["removed"], "the record that was removed"
     assert set(seen.applied) == {effect.operation} - {None}
     if effect.operation is not None and len(seen.applied) != 1:
         # No read shows what it did: called again after the window, it leaves the same state.
@@ -142,6 +145,8 @@ def took_effect_once(outcome: Outcome, line: Line) -> None:
         assert len(seen.applied) <= 1 + line.deaths
 
 
+# The record is read before the call and written with the answer: it goes with a process that dies in between.
+FORGETS_THE_RECORD = ("answered", "admitted")
 # Died with an answer that nobody wrote down; at `admitted` another task may just have had one.
 REPEATS = ("answered", "admitted")
 

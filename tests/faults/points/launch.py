@@ -303,9 +303,10 @@ POINTS: dict[str, Callable[[Death], None]] = {
 
 
 def main(words: Sequence[str]) -> int:
-    """PLAN.json, then the words for the worker."""
-    death = Death.planned(Path(words[0]))
-    POINTS[death.point](death)
+    """PLAN.json, then the words for the worker; "-" is no plan, and nothing is touched."""
+    if words[0] != "-":
+        death = Death.planned(Path(words[0]))
+        POINTS[death.point](death)
     return worker(words[1:])
 
 

@@ -1,10 +1,10 @@
-"""Worker processes that are to die: born by fork from one that has imported the worker already.
+"""Worker processes born by fork from one that has imported the worker already.
 
     with Nursery(folder) as nursery:
         life = nursery.bear(["plan.json", "--config", "worker.toml", "run"], folder, log)
         assert await life.end() == -signal.SIGKILL
 
-A start in full costs a second of CPU, most of it imports, and there are dozens of deaths. What is born has its
+A start in full costs two seconds of CPU, most of it imports, and there are a hundred of them. What is born has its
 own process, connections, event loop and log, and shares nothing with the others but the code; its death
 reaches nobody else. `python -m tests.faults.points.nursery` is the mother: a JSON line in, a process id out;
 how a child ended stands in the file named for it.
@@ -17,9 +17,11 @@ import importlib
 import json
 import os
 import select
+import signal
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -63,6 +65,12 @@ class Life:
         await eventually(lambda: self.ended, within, 0.05, f"the death of {self.log.name}\n{self.tail()}")
         return int(end_of(self.log).read_text())
 
+    def kill(self) -> None:
+        """The mother waits for it: its number stays its own until she has written how it ended."""
+        if not self.ended:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
     def consumes(self) -> bool:
         """The queue of commands is there, and consumed."""
         return any('"consumer.started"' in line and QUEUE in line for line in self._lines())
@@ -105,7 +113,7 @@ class Nursery:
         self._keeper.close()
 
     def bear(self, words: Sequence[str], folder: Path, log: Path) -> Life:
-        """A process in `folder`, its output in `log`, that runs `launch` with these words."""
+        """A process in `folder`, its output in `log`, that runs `launch` with these words: a plan, or "-"."""
         assert self._mother is not None
         pid = self._mother.ask(json.dumps({"words": list(words), "folder": str(folder), "log": str(log)}))
         assert pid, f"the nursery has ended: {self._mother.last_words()}"

@@ -62,7 +62,7 @@ def _set(seen: Traces, output: Output) -> bool:
 
 
 def _delete(seen: Traces, output: Output) -> bool:
-    return not seen.records and bool(output["removed"])
+    return not seen.records  # what was removed: see `cases`
 
 
 def _create(seen: Traces, output: Output) -> bool:

@@ -59,13 +59,13 @@ UNPUBLISHED = (
 UNSEALED = (
     "SELECT c.message_id, a.what FROM audit a JOIN commands c ON c.id = a.command_id WHERE a.number IS NULL"
 )
-LEFT = {
-    "commands": "SELECT count(*) FROM commands WHERE finished_at IS NULL",
-    "results": "SELECT count(*) FROM outbox WHERE published_at IS NULL",
-    "audit": "SELECT count(*) FROM audit WHERE published_at IS NULL",
-    "windows": "SELECT count(*) FROM lanes WHERE window_opened IS NOT NULL",
-    "claims": "SELECT count(*) FROM commands WHERE owner IS NOT NULL",
-}
+LEFT = (
+    "SELECT (SELECT count(*) FROM commands WHERE finished_at IS NULL) AS commands,"
+    " (SELECT count(*) FROM commands WHERE owner IS NOT NULL) AS claims,"
+    " (SELECT count(*) FROM outbox WHERE published_at IS NULL) AS results,"
+    " (SELECT count(*) FROM audit WHERE published_at IS NULL) AS audit,"
+    " (SELECT count(*) FROM lanes WHERE window_opened IS NOT NULL) AS windows"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +181,7 @@ class Stage:
         self._report = self.whole.folder / f"report-{len(self.outcome.seen) + 1}.jsonl"
         async with self._turn:
             life = self._bear([line.id for line in lines], [line.id for line in fresh])
-            await eventually(lambda: life.consumes() or life.ended, 120, 0.05, f"a start\n{life.tail()}")
+            await eventually(lambda: life.consumes() or life.ended, 120, 0.1, f"a start\n{life.tail()}")
         if later:
             await self._until_there(first, life)
             await self._send(later)
@@ -191,7 +191,7 @@ class Stage:
     async def _until_there(self, lines: Sequence[Line], life: Life) -> None:
         wanted = {line.id for line in lines}
         try:
-            await eventually(lambda: life.ended or wanted <= self._arrived(), 90, 0.05)
+            await eventually(lambda: life.ended or wanted <= self._arrived(), 90, 0.1)
         except AssertionError:
             missing = [line.effect for line in lines if line.id not in self._arrived()]
             raise AssertionError(f"{missing} did not come to {self.point}\n{life.tail()}") from None
@@ -206,8 +206,11 @@ class Stage:
             "report": str(self._report),
         }
         plan.write_text(json.dumps(words))
-        told = [str(plan), "--config", str(self.whole.workers.file), "run", "--roles", ROLES]
-        return self._nursery.bear(told, folder, folder / f"life-{number}.log")
+        return self._nursery.bear([str(plan), *self._words], folder, folder / f"life-{number}.log")
+
+    @property
+    def _words(self) -> list[str]:
+        return ["--config", str(self.whole.workers.file), "run", "--roles", ROLES]
 
     def _said(self) -> list[dict[str, Any]]:
         text = self._report.read_text() if self._report.exists() else ""
@@ -217,23 +220,32 @@ class Stage:
         return {said["at"] for said in self._said() if "at" in said}
 
     async def _recover(self) -> None:
-        """A process as anybody would start it."""
-        async with self._turn:
-            worker = await self.whole.workers.start(ROLES)
+        """A process that nobody touched goes on with what the others left."""
+        worker = await self.untouched()
         with suppress(AssertionError):  # what is left is a fact like the others: the cases say whose it is
             await eventually(self._all_ended, 90, 0.25)
         for line in self.outcome.lines.values():
             line.results = [one for one in self.whole.results.of(line.id) if one.data["status"] in FINAL]
             line.traces = await traces(self.whole.platform, line.username)
-        self.outcome.left = {name: (await self.rows(query))[0][0] for name, query in LEFT.items()}
+        self.outcome.left = await self.left()
         self.outcome.verified = await self.verify()
         self.outcome.log = worker.tail()
         worker.kill()
 
+    async def untouched(self) -> Life:
+        folder = self.whole.workers.folder
+        async with self._turn:
+            life = self._nursery.bear(["-", *self._words], folder, folder / "fresh.log")
+            await eventually(life.consumes, 120, 0.1, f"a start\n{life.tail()}")
+        return life
+
     async def _all_ended(self) -> bool:
-        if not all(self.has_final(line) for line in self.outcome.lines.values()):
-            return False
-        return all([(await self.rows(query))[0][0] == 0 for query in LEFT.values()])
+        return all(map(self.has_final, self.outcome.lines.values())) and not any((await self.left()).values())
+
+    async def left(self) -> dict[str, int]:
+        """What is not done with in the journal, by name."""
+        [row] = await self.rows(LEFT)
+        return dict(row)
 
     def has_final(self, line: Line) -> bool:
         return any(one.data["status"] in FINAL for one in self.whole.results.of(line.id))

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from tests.faults.points.orders import BALANCE, EFFECTS, Traces, traces
-from tests.faults.points.stage import LEFT, ROLES, Line, Outcome, Stage
+from tests.faults.points.stage import Line, Outcome, Stage
 from tests.support.amqp import Heard, eventually
 from tests.support.storm import FINAL
 from tests.support.worker import Finished
@@ -50,7 +49,7 @@ async def play_third(stage: Stage, lines: Sequence[Line]) -> Third:
     await stage.die(lines, fresh=lines, later=lines)
     await stage.die(lines, fresh=lines)
     await stage.die([killer], fresh=[killer])  # alone
-    worker = await stage.whole.workers.start(ROLES)
+    worker = await stage.untouched()
     with suppress(AssertionError):
         await eventually(lambda: is_parked(stage, killer) and all(map(stage.has_final, beside)), 60, 0.25)
     third = Third(
@@ -93,12 +92,8 @@ async def resolve(stage: Stage, third: Third) -> None:
 
 
 async def no_window(stage: Stage) -> bool:
-    return bool(await count(stage, "windows") == 0)
+    return (await stage.left())["windows"] == 0
 
 
 async def nothing_left(stage: Stage) -> bool:
-    return not any([await count(stage, name) for name in LEFT])
-
-
-async def count(stage: Stage, name: str) -> Any:
-    return (await stage.rows(LEFT[name]))[0][0]
+    return not any((await stage.left()).values())
