@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import logging
 import random
 import signal
 import sys
@@ -125,6 +126,8 @@ def main() -> int:
         show_faults()
         return PASSED
     own_mounts()
+    for name in ("aio_pika", "aiormq", "asyncio"):  # a storm is full of what they complain about
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     plan = plan_of(given)
     try:
         outcome = asyncio.run(rage(plan))

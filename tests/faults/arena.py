@@ -184,7 +184,7 @@ class Platform(Sippulse):
 @asynccontextmanager
 async def opened(seed: int, keep: bool = False, **tables: Mapping[str, Any]) -> AsyncIterator[Arena]:
     """Everything started, and no worker yet. `tables`: settings over ours; `keep`: the folder with the logs."""
-    folder = Path(tempfile.mkdtemp(prefix="storm-"))
+    folder = Path(tempfile.mkdtemp(prefix="provisioning-storm-"))
     password = f"kennwort{os.urandom(8).hex()}"
     async with AsyncExitStack() as stack:
         if not keep:

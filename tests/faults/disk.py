@@ -43,7 +43,7 @@ class Disk:
 
     def __init__(self, server: Callable[[], int | None]) -> None:
         self._server = server
-        self.folder = Path(tempfile.mkdtemp(prefix="storm-journal-", dir="/tmp"))
+        self.folder = Path(tempfile.mkdtemp(prefix="provisioning-storm-journal-", dir="/tmp"))
         self._mounted = bool(os.environ.get(MARK)) and self._mount()
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -32,7 +32,8 @@ class Record:
     """What became of one command's publishing."""
 
     event: Event
-    at: float = 0.0
+    queue: str
+    at: float
     times: int = 0
     confirmed: bool = False
 
@@ -90,8 +91,8 @@ class Post:
 
     async def _one(self, exchange: Any, one: Message) -> None:
         event = one.stamped(self._began)
-        record = self.records.setdefault(str(event["id"]), Record(event))
-        record.at, record.times = time.time(), record.times + 1
+        record = self.records.setdefault(str(event["id"]), Record(event, one.queue, time.time()))
+        record.times += 1
         await exchange.publish(_wire(event, one.binary), "storm", mandatory=True, timeout=PATIENCE)
         record.confirmed = True
 
@@ -121,6 +122,7 @@ def sent(record: Record) -> Sent:
         expires=_seconds(event.get("expirytime")),
         not_before=_seconds(event.get("notbefore")),
         depends_on=event.get("dependson"),
+        queue=record.queue,
     )
 
 
@@ -193,6 +195,3 @@ async def depths(url: str) -> dict[str, int]:
             queue = await channel.declare_queue(name, passive=True)
             found[name] = queue.declaration_result.message_count or 0
     return found
-
-
-Until = Callable[[], Awaitable[bool]]

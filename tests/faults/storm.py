@@ -251,6 +251,7 @@ class Storm:
             audit_verify=audit_verify,
             unfinished=await self._unfinished(),
             secrets=(*self.work.secrets, *self.arena.secrets),
+            key=(self.arena.folder / "worker.key").read_text().strip(),
         )
 
     async def _unfinished(self) -> dict[str, str]:
