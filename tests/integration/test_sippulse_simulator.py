@@ -224,12 +224,6 @@ async def test_calls_eat_credit_and_leave_a_record(sim: Simulator, admin: httpx.
     assert subscriber(sim).balance == Decimal(5) - spent
 
 
-async def test_an_operation_that_is_not_simulated_says_so(sim: Simulator) -> None:
-    answer = await ask(sim, "changeProfile", newProfileId=4)
-    assert answer.status_code == 500
-    assert "not simulated" in value(answer, "faultMessage")
-
-
 async def test_many_subscribers_are_seeded_at_once(sim: Simulator, admin: httpx.AsyncClient) -> None:
     many = {"count": 500, "prefix": "77", "domain": "bulk.example", "balance": "1", "firstName": "Ana"}
     assert (await admin.post("subscribers", json=many)).json() == {"seeded": 500, "subscribers": 501}

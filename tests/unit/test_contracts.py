@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from worker.messages import contracts, examples, orders, schemas
-from worker.messages.catalogue import COMMANDS, Checked, check, secret_fields
+from worker.messages.catalogue import COMMANDS, PORTABLE, Checked, check, secret_fields
 from worker.messages.envelope import Delivery, Envelope, Unreadable, read
 from worker.messages.errors import ADVICE, Code, Problem
 from worker.messages.events import View, render, result
@@ -55,7 +55,7 @@ def test_a_difference_is_found_in_both_directions(tmp_path):
 
 
 def test_what_others_keep_in_the_folder_is_left_alone(tmp_path):
-    other = tmp_path / "platforms" / "sippulse" / "X.wsdl"
+    other = tmp_path / "platforms" / "other" / "X.wsdl"
     other.parent.mkdir(parents=True)
     other.write_text("<x/>")
     contracts.write(tmp_path)
@@ -126,7 +126,7 @@ def test_there_is_an_example_of_each_message():
 def test_the_example_of_a_command_is_one(command_type):
     message = examples.commands()[command_type]
     assert contracts.invalid(message) == []
-    envelope = read(Delivery(json.dumps(message).encode(), "q", content_type=STRUCTURED), 262144)
+    envelope = read(Delivery(json.dumps(message).encode(), "q", content_type=STRUCTURED, reply_to="answers"), 262144)
     assert isinstance(envelope, Envelope)
     assert isinstance(check(envelope, {examples.PLATFORM: "sippulse"}), Checked)
 
@@ -224,7 +224,7 @@ def answer(line: dict[str, Any]) -> Checked | Problem:
 def test_the_demonstration_sends_every_kind_of_order():
     assert len(LINES) >= 60
     sent = {line["message"]["type"] for line in LINES if "message" in line}
-    assert set(COMMANDS) <= sent
+    assert set(PORTABLE) <= sent
     ends = Counter(line["expect"]["status"] for line in LINES)
     assert set(ends) == {"succeeded", "rejected", "refused", "cancelled", "expired"}
     assert sum(line["expect"].get("duplicate", False) for line in LINES) >= 4

@@ -19,7 +19,7 @@ from worker.messages.errors import Code
 from worker.platforms.sippulse import soap
 from worker.platforms.sippulse.answers import Answered, Refusals, meaning, retry_after
 from worker.platforms.sippulse.fields import DEFAULTS
-from worker.platforms.sippulse.services import NAMESPACE, SERVICES, Service, Unusable, bundled
+from worker.platforms.sippulse.services import NAMESPACE, NEEDED, Service, Unusable, bundled
 from worker.platforms.sippulse.soap import Fault, Garbage, Operation, Result, Unbuildable
 from worker.platforms.transport import Answer, Lost, Phase
 
@@ -28,7 +28,7 @@ ENVELOPE = '<S:Envelope xmlns:S="http://schemas.xmlsoap.org/soap/envelope/"><S:B
 
 @pytest.fixture(scope="module")
 def services() -> Mapping[str, Service]:
-    return asyncio.run(bundled(SERVICES))
+    return {name: asyncio.run(bundled(name)) for name in NEEDED}
 
 
 @pytest.fixture
@@ -233,7 +233,7 @@ def test_a_record_with_flags_is_built_as_zeep_builds_it(services: Mapping[str, S
 
 
 def test_another_namespace_may_be_set() -> None:
-    domains = asyncio.run(bundled(("DomainWS",), "urn:other"))["DomainWS"].operations["listdomains"]
+    domains = asyncio.run(bundled("DomainWS", "urn:other")).operations["listdomains"]
     assert b'xmlns:ns0="urn:other"' in domains.build({"principal": {"login": "a", "password": "b"}})
     there = reply("listDomains", "<domain><name>a</name></domain>").replace(NAMESPACE.encode(), b"urn:other")
     assert domains.read(there) == Result([{"domain": None, "name": "a"}])
@@ -241,4 +241,4 @@ def test_another_namespace_may_be_set() -> None:
 
 def test_a_service_that_does_not_come_along_is_named() -> None:
     with pytest.raises(Unusable, match="SubscriberWS"):
-        asyncio.run(bundled(("NoWS",)))
+        asyncio.run(bundled("NoWS"))

@@ -157,10 +157,9 @@ def _command_messages() -> Part:
     for spec in COMMANDS.values():
         for kind in spec.models():
             file = schemas.command_file(spec.type, kind)
-            title = f"{spec.type} for {kind}" if kind else spec.type
-            found[_name(spec.type, kind)] = {
+            found[schemas.named(spec.type, kind)] = {
                 "name": spec.type,
-                "title": title,
+                "title": schemas.titled(spec.type, kind),
                 "summary": spec.summary,
                 **_payload(f"commands/{file}"),
                 "bindings": {"amqp": {"messageType": spec.type, "bindingVersion": BINDING}},
@@ -194,12 +193,8 @@ def _payload(file: str) -> Part:
     return {"contentType": STRUCTURED, "payload": {"schemaFormat": SCHEMA, "schema": {"$ref": f"./{file}"}}}
 
 
-def _name(command_type: str, kind: str) -> str:
-    return f"{command_type}.{kind}" if kind else command_type
-
-
 def _command_names() -> list[str]:
-    return [_name(spec.type, kind) for spec in COMMANDS.values() for kind in spec.models()]
+    return [schemas.named(spec.type, kind) for spec in COMMANDS.values() for kind in spec.models()]
 
 
 def _result_names() -> list[str]:

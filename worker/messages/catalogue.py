@@ -15,6 +15,8 @@ from worker.messages import commands as of
 from worker.messages.envelope import Envelope
 from worker.messages.errors import Code, Problem
 from worker.messages.parsing import shown
+from worker.messages.sippulse import models as sippulse
+from worker.messages.sippulse.operations import OPERATIONS
 
 Model = type[BaseModel]
 CommandModel = type[of.Command]
@@ -54,7 +56,8 @@ class Checked:
     unsupported: Problem | None = None
 
 
-COMMANDS: dict[str, CommandSpec] = {
+# The same on every platform.
+PORTABLE: dict[str, CommandSpec] = {
     spec.type: spec
     for spec in (
         CommandSpec(
@@ -86,6 +89,19 @@ COMMANDS: dict[str, CommandSpec] = {
         CommandSpec("command.get.v1", "ask what became of a command", "read", at_intake=of.CommandGet),
     )
 }
+
+# A platform's own operations. Their models are made when they are first asked for.
+NATIVE: dict[str, CommandSpec] = {
+    each.type: CommandSpec(
+        each.type,
+        f"SIPPulse's operation {each.endpoint}",
+        each.effect,
+        sippulse.Kinds(each.endpoint),
+        secret_output=each.secret,
+    )
+    for each in OPERATIONS.values()
+}
+COMMANDS: dict[str, CommandSpec] = PORTABLE | NATIVE
 
 
 def find(command_type: str) -> CommandSpec | None:
@@ -152,7 +168,8 @@ def _secrets(model: Model, path: str) -> Iterator[str]:
 
 def _unknown_command(command_type: str) -> Problem:
     near = difflib.get_close_matches(command_type, COMMANDS, 3, 0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"we know {_listed(COMMANDS)}"
+    known = f"we know {_listed(PORTABLE)}, and sippulse.<Service>.<operation>.v1 for each of its operations"
+    hint = f"did you mean {' or '.join(near)}?" if near else known
     return Problem(Code.UNKNOWN_COMMAND, f"type: unknown command {shown(command_type)!r}: {hint}", "type")
 
 

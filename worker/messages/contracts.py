@@ -12,9 +12,10 @@ from jsonschema import Draft202012Validator, FormatChecker
 
 from worker.messages import asyncapi, examples, orders, schemas
 from worker.messages.catalogue import COMMANDS
+from worker.messages.sippulse import wsdl
 
-# What lies elsewhere in the folder (platforms/, openapi.yaml) is kept by others.
-MANAGED = ("commands", "events", "examples")
+# What lies elsewhere in the folder (openapi.yaml, descriptions of other platforms) is kept by others.
+MANAGED = ("commands", "events", "examples", "platforms/sippulse")
 
 
 def files() -> dict[str, str]:
@@ -23,6 +24,7 @@ def files() -> dict[str, str]:
     made |= {f"commands/{name}": _json(schema) for name, schema in schemas.command_files().items()}
     made |= {f"events/{name}": _json(schema) for name, schema in schemas.event_files().items()}
     made |= {f"examples/{name}.json": _json(message) for name, message in _examples().items()}
+    made |= {f"platforms/sippulse/{name}": text for name, text in wsdl.files().items()}
     return made | {"examples/orders.jsonl": orders.jsonl()}
 
 

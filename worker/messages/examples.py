@@ -9,6 +9,7 @@ from typing import Any
 
 from worker.messages import events
 from worker.messages.errors import Code, Problem
+from worker.messages.sippulse import examples as sippulse
 
 AT = 1777636800.0  # 2026-05-01T12:00:00Z
 SOURCE = "/crm"
@@ -57,6 +58,7 @@ DATA: dict[str, dict[str, Any]] = {
     "credit.get.v1": ABOUT,
     "command.cancel.v1": {"id": "order-4711"},
     "command.get.v1": {"source": SOURCE, "idempotencykey": "contract-2026-0815"},
+    **{command_type: {"platform": PLATFORM, **data} for command_type, data in sippulse.data().items()},
 }
 
 

@@ -137,3 +137,38 @@ Email = Annotated[
     str, StringConstraints(max_length=254, pattern=r"^[^\s@\u0000-\u001f]+@[^\s@\u0000-\u001f]+$")
 ]
 Address = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\s\u0000-\u001f\u007f-\u009f]+$")]
+
+
+@dataclass(frozen=True, slots=True)
+class Double:
+    """A decimal number, in quotes or bare; a bare one may lose digits on its way. At most 15 of them count."""
+
+    quoted: bool = False  # only in quotes: money
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.read)
+
+    def __get_pydantic_json_schema__(
+        self, _core: CoreSchema, _handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        text = {"type": "string", "pattern": r"^-?[0-9]{1,12}(\.[0-9]{1,6})?$", "examples": ["10.00"]}
+        if self.quoted:
+            return text
+        return {"anyOf": [{"type": "number", "minimum": -(10**12), "maximum": 10**12}, text]}
+
+    def read(self, value: Any) -> Decimal:
+        if isinstance(value, str) and _SIGNED.fullmatch(value):
+            number = Decimal(value)
+        elif self.quoted:
+            raise wrong('it has to be a decimal in quotes, e.g. "10.00": a JSON number may lose digits')
+        elif isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= 10**12:
+            number = Decimal(repr(value))
+        else:
+            raise wrong('it has to be a decimal number, e.g. 12.5 or "12.50"')
+        if len(number.normalize().as_tuple().digits) > 15:
+            raise wrong("it has more than the 15 digits that the platform can keep")
+        return number
+
+
+_SIGNED = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,6})?", re.ASCII)
+LongText = Annotated[str, StringConstraints(max_length=4096, pattern=PRINTABLE)]  # "" is a value: it clears

@@ -76,7 +76,12 @@ def command_files() -> dict[str, Schema]:
 
 
 def command_file(command_type: str, kind: str) -> str:
-    return f"{command_type}.{kind}.schema.json" if kind else f"{command_type}.schema.json"
+    return f"{named(command_type, kind)}.schema.json"
+
+
+def named(command_type: str, kind: str) -> str:
+    """A command of a platform kind; a native one says itself of which."""
+    return f"{command_type}.{kind}" if kind and not command_type.startswith(f"{kind}.") else command_type
 
 
 def command(spec: CommandSpec, kind: str, model: Model) -> Schema:
@@ -86,7 +91,7 @@ def command(spec: CommandSpec, kind: str, model: Model) -> Schema:
     attributes["type"] = {"const": spec.type, "description": MEANINGS["type"]}
     return {
         "$schema": DIALECT,
-        "title": f"{spec.type} for {kind}" if kind else spec.type,
+        "title": titled(spec.type, kind),
         "description": f"{spec.summary[0].upper()}{spec.summary[1:]}. Structured mode; in binary mode `data` is the body.",
         "type": "object",
         "required": ["specversion", "id", "source", "type", "data"],
@@ -95,6 +100,10 @@ def command(spec: CommandSpec, kind: str, model: Model) -> Schema:
         "propertyNames": {"pattern": "^[a-z0-9]+$"},
         "$defs": definitions,
     }
+
+
+def titled(command_type: str, kind: str) -> str:
+    return command_type if named(command_type, kind) == command_type else f"{command_type} for {kind}"
 
 
 def _attribute(name: str) -> Schema:

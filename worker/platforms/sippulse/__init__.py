@@ -7,7 +7,7 @@ import ssl
 from worker.platforms.sippulse.adapter import CONTROL_READ, SippulsePlatform
 from worker.platforms.sippulse.answers import Refusals
 from worker.platforms.sippulse.client import Client, Principal
-from worker.platforms.sippulse.services import SERVICES, Services, Unusable, bundled, with_live
+from worker.platforms.sippulse.services import NEEDED, Services, Unusable, bundled, with_live
 from worker.platforms.transport import Transport
 from worker.settings import PlatformSettings
 
@@ -16,6 +16,8 @@ __all__ = ["SippulsePlatform", "build"]
 MAX_ANSWER = 4 * 1024 * 1024  # bytes
 # Control reads must not wait behind calls that hang: places beside those of `concurrency`.
 BESIDE_THE_CALLS = 4
+# In `assume`: the bundled WSDLs offer also what the one running server that we know does not have.
+ALL_DOCUMENTED = "all_documented_operations"
 
 
 async def build(name: str, settings: PlatformSettings) -> SippulsePlatform:
@@ -42,11 +44,14 @@ async def build(name: str, settings: PlatformSettings) -> SippulsePlatform:
 
 async def _services(settings: PlatformSettings) -> Services:
     control = settings.control_read or CONTROL_READ
-    names = tuple(dict.fromkeys((*SERVICES, control.partition(".")[0])))
-    loaded = await bundled(names, settings.namespace)
-    services = Services(loaded, loaded)
+    everything = bool(settings.assume.get(ALL_DOCUMENTED, False))
+    loaded = {
+        name: await bundled(name, settings.namespace, everything)
+        for name in dict.fromkeys((*NEEDED, control.partition(".")[0]))
+    }
+    services = Services(loaded, namespace=settings.namespace, all_documented=everything)
     if services.find(control) is None:
-        known = ", ".join(services.facts()[control.partition(".")[0]]["operations"])
+        known = ", ".join(sorted(each.name for each in loaded[control.partition(".")[0]].operations.values()))
         raise Unusable(f"control_read = {control!r} is no operation: write Service.operation, of {known}")
     return services
 

@@ -189,7 +189,7 @@ class SippulsePlatform:
     # The server's own WSDLs -----------------------------------------------------------------------
 
     def _has(self, endpoint: str) -> bool:
-        return self._client.services.find(endpoint) is not None
+        return self._client.services.has(endpoint)
 
     def _lacks(self, endpoint: str, what: Mapping[str, Any]) -> list[str]:
         operation = self._client.services.find(endpoint)

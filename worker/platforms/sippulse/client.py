@@ -11,7 +11,7 @@ from worker.domain.redaction import Masker
 from worker.messages.errors import Code
 from worker.platforms.port import Guard, Unread
 from worker.platforms.sippulse.answers import Answered, Refusals, meaning
-from worker.platforms.sippulse.services import Services, Unusable
+from worker.platforms.sippulse.services import NotThere, Services, Unusable
 from worker.platforms.sippulse.soap import HEADERS, Unbuildable
 from worker.platforms.transport import NO_GUARD, Answer, Lost, Request, Transport
 
@@ -55,7 +55,7 @@ class Client:
         secrets: Iterable[str] = (),
     ) -> Heard:
         """Send `Service.operation` once. `secrets`: values in `arguments` to keep out of what is noted."""
-        operation = self.services.find(endpoint)
+        operation = self.services.find(endpoint) or await self.services.load(endpoint)
         if operation is None:
             return _unsupported(endpoint, f"{endpoint} is not in this server's WSDL")
         try:
@@ -74,6 +74,8 @@ class Client:
         sent = await self._transport.send(Request("GET", url, {}, None, fresh=False))
         if isinstance(sent, Lost):
             raise Unusable(f"{url} could not be had: {sent.why}")
+        if sent.status == 404:
+            raise NotThere(f"{url} is not there: HTTP 404")
         if sent.status != 200:
             raise Unusable(f"{url} could not be had: HTTP {sent.status}")
         return sent.body

@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 from xml.sax.saxutils import escape
 
 from lxml import etree
 from zeep.exceptions import Error as ZeepError
 from zeep.xsd.valueobjects import CompoundValue
 
+from worker.messages.sippulse.operations import spellings
 from worker.platforms.sippulse.fields import text
 
 ENVELOPE = "http://schemas.xmlsoap.org/soap/envelope/"
@@ -101,6 +102,28 @@ def _is_plain(value: Any) -> bool:
     )
 
 
+T = TypeVar("T")
+
+
+def _named(known: Mapping[str, T], name: str) -> T | None:
+    """What a server has under this name, or under the one other spelling of it that it has."""
+    found = known.get(name.lower())
+    if found is None:
+        others = [other for other in spellings().get(name.lower(), ()) if other in known]
+        return known[others[0]] if len(others) == 1 else None
+    return found
+
+
+def _objects(value: Any) -> list[Mapping[str, Any]]:
+    """The object, or the objects of a list."""
+    values = value if isinstance(value, list) else [value]
+    return [each for each in values if isinstance(each, Mapping)]
+
+
+def _respelled(value: Mapping[str, Any], inner: Mapping[str, str]) -> dict[str, Any]:
+    return {_named(inner, name) or name: content for name, content in value.items()}
+
+
 class Operation:
     """One operation of one service, built and read by zeep. Holds no state of a call."""
 
@@ -125,12 +148,26 @@ class Operation:
         """The arguments, and fields of arguments, that this server's WSDL does not have in any spelling."""
         missing = []
         for name, value in arguments.items():
-            known = self.names.get(name.lower())
+            known = _named(self.names, name)
             if known is None:
                 missing.append(name)
-            elif isinstance(value, Mapping):
-                missing += [f"{name}.{inner}" for inner in value if inner.lower() not in known[1]]
+            else:
+                inside = {inner: None for each in _objects(value) for inner in each}
+                missing += [f"{name}.{inner}" for inner in inside if _named(known[1], inner) is None]
         return missing
+
+    def spelling(self, name: str, inner: str | None = None) -> str | None:
+        """How this server spells an argument, or a field of it; None: it has no such."""
+        known = _named(self.names, name)
+        if known is None or inner is None:
+            return known and known[0]
+        return _named(known[1], inner)
+
+    def answers(self, name: str) -> bool:
+        """Whether the answer, or the objects in it, have a field of this name."""
+        answer = dict(_children(self._bound.output.body))
+        inside = {inner.lower(): inner for element in answer.values() for inner, _ in _children(element)}
+        return _named(inside, name) is not None
 
     def build(self, arguments: Mapping[str, Any]) -> bytes:
         """The envelope. Raises Unbuildable where names or mandatory fields do not fit the WSDL.
@@ -178,9 +215,13 @@ class Operation:
     def _spelled(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         found = {}
         for name, value in arguments.items():
-            spelled, inner = self.names[name.lower()]
+            known = _named(self.names, name)
+            assert known is not None, name  # nothing is lacking
+            spelled, inner = known
             if isinstance(value, Mapping):
-                value = {inner[each.lower()]: content for each, content in value.items()}
+                value = _respelled(value, inner)
+            elif isinstance(value, list):
+                value = [_respelled(each, inner) if isinstance(each, Mapping) else each for each in value]
             found[spelled] = value
         return found
 

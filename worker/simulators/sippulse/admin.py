@@ -12,6 +12,7 @@ from . import page
 from .faults import Rule, Standing
 from .freezer import Freeze
 from .ledger import Sum
+from .objects import Row
 from .platform import Platform, Subscriber, key_of
 from .simulator import Simulator
 from .soap import SECRETS, plain
@@ -142,11 +143,22 @@ def state(simulator: Simulator, query: Mapping[str, str]) -> Body:
     }
 
 
+def objects(simulator: Simulator, query: Mapping[str, str]) -> Body:
+    """What there is beside subscribers, by table; secrets as ***."""
+    return {name: [_row(each) for each in table] for name, table in simulator.platform.objects.items()}
+
+
+def _row(row: Row) -> Body:
+    shown = {name: "***" if name in SECRETS else value for name, value in row.items() if value is not None}
+    return {name: plain(value) if isinstance(value, Decimal) else value for name, value in shown.items()}
+
+
 def _subscriber(each: Subscriber, secrets: bool) -> Body:
     dto = {name: value for name, value in each.dto.items() if value is not None}
     for name in SECRETS & set(dto):
         dto[name] = dto[name] if secrets else "***"
     services = {**each.services, "privacy": each.privacy, "dailyStatistics": each.daily_statistics}
+    services |= {"topologyHiding": each.topology_hiding}
     return {
         **{name: plain(value) if isinstance(value, Decimal) else value for name, value in dto.items()},
         **services,
@@ -247,6 +259,7 @@ VIEWS: dict[str, Callable[[Simulator, Mapping[str, str]], Body]] = {
     "charges": charges,
     "log": log,
     "state": state,
+    "objects": objects,
 }
 ACTS: dict[str, Act] = {
     "faults": faults,

@@ -12,6 +12,9 @@ TEXTS = {
     "unknown_domain": "Domain {domain} is not managed by {login}",
     "unknown_subscriber": "Subscriber {username}@{domain} not found",
     "duplicate": "Subscriber {username}@{domain} already exists",
+    "unknown_object": "Not found in {what}",
+    "duplicate_object": "Already exists in {what}",
+    "wrong_customer": "Invalid username or password",
     "wrong_password": "The actual password does not match",
     "unconfirmed_password": "The new password and its confirmation differ",
     "missing": "Required field is missing: {field}",
@@ -61,12 +64,16 @@ class SimulatorConfig:
 
     texts: fault texts that differ from `TEXTS`; {login} {password} {username} {domain} {operation} are
     filled in, so {password} makes the platform echo the secret it was sent. faults, subscribers: as the
-    admin API takes them. keepalive: seconds an idle connection is kept open.
+    admin API takes them. keepalive: seconds an idle connection is kept open. profiles, dialplans: numbered from 1
+    in this order, the same in every domain. numbers: those that can be assigned to subscribers.
     """
 
     login: str = "admin"
     password: str = field(default="admin", repr=False)
     domains: tuple[str, ...] = ("sippulse.example",)
+    profiles: tuple[str, ...] = ("default", "residential", "business")
+    dialplans: tuple[str, ...] = ("national", "international")
+    numbers: tuple[str, ...] = ("551130001000", "551130001001", "551130001002")
     seed: int = 1
     switches: Switches = field(default_factory=Switches)
     texts: Mapping[str, str] = field(default_factory=dict)
@@ -88,6 +95,6 @@ class SimulatorConfig:
             raise ValueError(f"unknown setting {unknown[0]!r}: we know {', '.join(sorted(known))}")
         given = dict(values)
         given["switches"] = Switches().changed(given.get("switches", {}))
-        for name in ("domains", "faults", "subscribers"):
+        for name in ("domains", "profiles", "dialplans", "numbers", "faults", "subscribers"):
             given[name] = tuple(given.get(name, getattr(cls(), name)))
         return cls(**given)

@@ -8,6 +8,7 @@ from typing import Any
 from . import soap, wsdl
 from .config import TEXTS, SimulatorConfig, Switches
 from .ledger import Charge, Key, Ledger
+from .objects import TABLES, Table
 from .soap import Call, Scalar, Values
 
 
@@ -32,6 +33,9 @@ class Subscriber:
     daily_statistics: bool = False
     services: Values = field(default_factory=dict)  # cps and keepAlive
     class_v: Values = field(default_factory=dict)
+    daily: Values = field(default_factory=dict)  # quotas
+    monthly: Values = field(default_factory=dict)
+    topology_hiding: bool = False
     reloads: int = 0
 
     @property
@@ -54,6 +58,14 @@ class Platform:
         self.login, self.password = config.login, config.password
         self.domains: list[str] = [name.lower() for name in config.domains]
         self.ledger = Ledger()
+        self.numbers: list[str] = list(config.numbers)
+        self.objects = {name: Table() for name in TABLES}
+        for name, column, given in (
+            ("profiles", "profile", config.profiles),
+            ("dialplans", "name", config.dialplans),
+        ):
+            for each in given:
+                self.objects[name].add({column: each})
         self._records: dict[Key, list[Subscriber]] = {}
         self._next_id = 1
         for values in config.subscribers:
@@ -130,7 +142,7 @@ class Platform:
         return self.ledger.charge(subscriber.key, price)
 
     def authenticate(self, call: Call) -> None:
-        if call.principal() != (self.login, self.password):
+        if "principal" in call.arguments and call.principal() != (self.login, self.password):
             raise Declared("wrong_principal")
         domain = call.subject[1]
         if self.switches.domains == "listed" and domain and domain not in self.domains:

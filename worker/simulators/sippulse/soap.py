@@ -12,7 +12,8 @@ from .wsdl import NAMESPACE, Field, Schema
 
 Scalar = str | int | bool | Decimal | None
 Values = dict[str, Scalar]
-Arguments = dict[str, Scalar | Values]
+Repeated = list[Scalar] | list[Values]
+Arguments = dict[str, Scalar | Values | Repeated]
 
 SECRETS = frozenset(
     {
@@ -110,18 +111,28 @@ def _wrapper(body: bytes) -> etree._Element:
 
 def _read(element: etree._Element, fields: tuple[Field, ...], schema: Schema) -> Arguments:
     """Children that the schema lacks are ignored; primitives left out are false or 0: both as JAXB does."""
-    children = {child.tag: child for child in element}
-    read: Arguments = {}
-    for field in fields:
-        child = children.get(field.name)
-        if child is None or child.get(_NIL) in ("true", "1"):
-            read[field.name] = _default(field)
-        elif field.type.startswith("tns:"):
-            inner = _read(child, schema.types[field.type[4:]], schema)
-            read[field.name] = {key: value for key, value in inner.items() if not isinstance(value, dict)}
-        else:
-            read[field.name] = scalar(field, child.text or "")
-    return read
+    children: dict[str, list[etree._Element]] = {}
+    for child in element:
+        children.setdefault(str(child.tag), []).append(child)
+    return {field.name: _values(children.get(field.name, []), field, schema) for field in fields}
+
+
+def _values(children: list[etree._Element], field: Field, schema: Schema) -> Scalar | Values | Repeated:
+    """Of a child that comes twice where it may not, the last counts, as with JAXB."""
+    if field.many and field.type.startswith("tns:"):
+        return [_object(child, field, schema) for child in children]
+    if field.many:
+        return [scalar(field, child.text or "") for child in children]
+    if not children or children[-1].get(_NIL) in ("true", "1"):
+        return _default(field)
+    if field.type.startswith("tns:"):
+        return _object(children[-1], field, schema)
+    return scalar(field, children[-1].text or "")
+
+
+def _object(element: etree._Element, field: Field, schema: Schema) -> Values:
+    inner = _read(element, schema.types[field.type[4:]], schema)
+    return {key: value for key, value in inner.items() if not isinstance(value, (dict, list))}
 
 
 def _default(field: Field) -> Scalar:

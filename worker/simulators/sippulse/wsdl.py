@@ -7,7 +7,23 @@ from pathlib import Path
 from lxml import etree
 
 NAMESPACE = "http://service.ws.sippulse.voffice.com.br/"
-SERVICES = ("DomainWS", "ReloadModulesWS", "SubscriberWS")
+SERVICES = (
+    "AccountGroupWS",
+    "AddressWS",
+    "CustomerWS",
+    "DialplanWS",
+    "DidWS",
+    "DomainWS",
+    "HuntGroupWS",
+    "ProfileWS",
+    "RatePlanWS",
+    "RateWS",
+    "ReloadModulesWS",
+    "ResellerWS",
+    "SubscriberWS",
+    "UserLocationWS",
+    "WhiteListWS",
+)
 
 _XS = "{http://www.w3.org/2001/XMLSchema}"
 _ADDRESS = re.compile(rb'(<soap:address\s+location=")[^"]*(")')
@@ -15,11 +31,12 @@ _ADDRESS = re.compile(rb'(<soap:address\s+location=")[^"]*(")')
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A child element: `type` is `xs:...` for a scalar, `tns:...` for an object."""
+    """A child element: `type` is `xs:...` for a scalar, `tns:...` for an object; `many`: it may be repeated."""
 
     name: str
     type: str
     required: bool
+    many: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +76,11 @@ def _schema(root: etree._Element) -> Schema:
 
 def _fields(complex_type: etree._Element) -> tuple[Field, ...]:
     return tuple(
-        Field(str(found.get("name")), str(found.get("type")), found.get("minOccurs") != "0")
+        Field(
+            str(found.get("name")),
+            str(found.get("type")),
+            found.get("minOccurs") != "0",
+            found.get("maxOccurs") == "unbounded",
+        )
         for found in complex_type.iter(f"{_XS}element")
     )

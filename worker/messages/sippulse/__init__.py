@@ -1,0 +1,1 @@
+"""SIPPulse as its WSDLs have it: types, operations, and the commands made of them."""

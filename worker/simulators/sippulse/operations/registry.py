@@ -1,0 +1,89 @@
+"""Every operation is a function that takes the state and the call and gives the answer's inner XML."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from worker.simulators.sippulse import soap
+from worker.simulators.sippulse.ledger import Key
+from worker.simulators.sippulse.platform import Declared, Platform, key_of
+from worker.simulators.sippulse.soap import SECRETS, Answer, Call
+
+Function = Callable[[Platform, Call], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """`changes` tells whether a success goes into the log."""
+
+    function: Function
+    changes: bool
+
+
+OPERATIONS: dict[str, Operation] = {}
+
+MASK = "***"
+
+
+def reads(function: Function) -> Function:
+    OPERATIONS[function.__name__] = Operation(function, changes=False)
+    return function
+
+
+def changes(function: Function) -> Function:
+    OPERATIONS[function.__name__] = Operation(function, changes=True)
+    return function
+
+
+def apply(platform: Platform, call: Call, via: str = "") -> Answer:
+    """Run a call against the state at once, log what it changed, and build its answer."""
+    traces = platform.ledger.operations[call.operation]
+    try:
+        inner = _run(platform, call, via)
+    except Declared as refusal:
+        traces.refused += 1
+        text = platform.texts[refusal.text]
+        return soap.declared_fault(platform.wording(call, text, refusal.facts))
+    traces.applied += 1
+    return soap.success(call.operation, inner)
+
+
+def _run(platform: Platform, call: Call, via: str) -> str:
+    platform.authenticate(call)
+    operation = OPERATIONS.get(call.operation)
+    if operation is None:
+        raise Declared("not_simulated")
+    key = key_of(*call.subject)
+    if operation.changes and _silently_absent(platform, call, key):
+        return ""
+    inner = operation.function(platform, call)
+    if operation.changes:
+        platform.ledger.record(key, call.operation, _salient(call), via)
+    return inner
+
+
+def _silently_absent(platform: Platform, call: Call, key: Key) -> bool:
+    """A write to nobody that this platform lets pass: no change, so nothing for the log."""
+    about_one = bool(key[0]) and call.operation != "insertSubscriber" and call.service == "SubscriberWS"
+    return about_one and platform.switches.absent_writes == "silent" and not platform.records(key)
+
+
+def _salient(call: Call) -> dict[str, Any]:
+    """What was asked for, without the subscriber's name (the log has it), secrets as ***."""
+    flat: dict[str, Any] = {}
+    for name, value in call.arguments.items():
+        if name != "principal":
+            flat.update(value if isinstance(value, dict) else {name: value})
+    shown = {name: value for name, value in flat.items() if name not in ("username", "domain")}
+    return {name: _shown(name, value) for name, value in shown.items() if value is not None}
+
+
+def _shown(name: str, value: Any) -> Any:
+    if name in SECRETS:
+        return MASK
+    if isinstance(value, list):
+        return [_shown(name, each) for each in value]
+    if isinstance(value, dict):
+        return {inner: _shown(inner, each) for inner, each in value.items() if each is not None}
+    return soap.plain(value) if isinstance(value, Decimal) else value
