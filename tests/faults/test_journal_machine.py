@@ -10,11 +10,11 @@ from __future__ import annotations
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.faults.machines.bench import Bench
-from tests.faults.machines.fixtures import bench
+from tests.faults.machines.fixtures import bench, fast_folder
 from tests.faults.machines.profile import profile
 from tests.faults.machines.rules import Engines, Relay, Senders, Time
 
-__all__ = ["bench"]
+__all__ = ["bench", "fast_folder"]
 
 
 class JournalMachine(Senders, Engines, Time, Relay):
@@ -22,4 +22,4 @@ class JournalMachine(Senders, Engines, Time, Relay):
 
 
 def test_the_journal_keeps_identities_order_and_events_whatever_comes(bench: Bench) -> None:
-    run_state_machine_as_test(lambda: JournalMachine(bench), settings=profile(40, steps=40))
+    run_state_machine_as_test(lambda: JournalMachine(bench), settings=profile(80, steps=30))

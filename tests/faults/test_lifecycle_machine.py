@@ -7,27 +7,34 @@ claims with fencing, leases that lapse, settle windows that hold the key, steps,
 from __future__ import annotations
 
 from hypothesis import strategies as st
-from hypothesis.stateful import rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 
 from tests.faults.machines.bench import Bench
-from tests.faults.machines.fixtures import bench
+from tests.faults.machines.fixtures import bench, fast_folder
 from tests.faults.machines.machine import simple
 from tests.faults.machines.profile import profile
 from tests.faults.machines.rules import Doubts, People, Time
 from worker.domain.effect import Risk
 
-__all__ = ["bench"]
+__all__ = ["bench", "fast_folder"]
+
+
+orders = st.tuples(
+    st.sampled_from(["ana", "bob"]), st.sampled_from(list(Risk)), st.sampled_from([None, None, 450.0])
+)
 
 
 class LifecycleMachine(Doubts, People, Time):
-    @rule(
-        key=st.sampled_from(["ana", "bob"]),
-        risk=st.sampled_from(list(Risk)),
-        expires=st.sampled_from([None, 450.0]),
-    )
-    def a_command_comes(self, key: str, risk: Risk, expires: float | None) -> None:
+    @initialize(first=st.lists(orders, min_size=2, max_size=4))
+    def some_came_before(self, first: list[tuple[str, Risk, float | None]]) -> None:
+        self.begin()
+        self.send(*(simple(self.new_id(), key, risk=risk, expires=after) for key, risk, after in first))
+
+    @rule(order=orders)
+    def a_command_comes(self, order: tuple[str, Risk, float | None]) -> None:
+        key, risk, expires = order
         self.send(simple(self.new_id(), key, risk=risk, expires=expires))
 
 
 def test_a_command_lives_as_the_rules_say_whatever_dies_or_is_lost(bench: Bench) -> None:
-    run_state_machine_as_test(lambda: LifecycleMachine(bench), settings=profile(40, steps=50))
+    run_state_machine_as_test(lambda: LifecycleMachine(bench), settings=profile(80, steps=35))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
+from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from tests.conformance.support import PLATFORM, order, select
 from tests.faults.machines.bench import Bench
@@ -49,7 +49,6 @@ class Machine(RuleBasedStateMachine):
         self.loose_records = 0  # audit records that belong to no command
         self.sent = 0
 
-    @initialize()
     def begin(self) -> None:
         self.bench.empty()
 
@@ -87,7 +86,7 @@ class Machine(RuleBasedStateMachine):
 
     # Claiming -----------------------------------------------------------------------------------------
 
-    def took(self, claims: Sequence[Claim], owner: str, limit: int) -> None:
+    def took(self, claims: Sequence[Claim], owner: str, limit: int) -> list[Token]:
         """Only heads that are due, those of the highest priority first; each as the model has it."""
         ready = {c.number: c for c in self.book.claimable()}
         assert {c.id for c in claims} <= set(ready), "it took what was not free, or not due"
@@ -95,10 +94,14 @@ class Machine(RuleBasedStateMachine):
         ranks = {number: (self.book.lent(c.key), c.due) for number, c in ready.items()}
         left = [ranks[number] for number in ready if number not in {c.id for c in claims}]
         assert not left or max((ranks[c.id] for c in claims), default=(0, ())) <= min(left), "not by priority"
-        tokens = self.book.claim([ready[c.id] for c in claims], owner, LEASE)
+        return self.hold(claims, self.book.claim([ready[c.id] for c in claims], owner, LEASE))
+
+    def hold(self, claims: Sequence[Claim], tokens: Sequence[Token]) -> list[Token]:
         for claim, token in zip(claims, tokens, strict=True):
             self.check_claim(claim, token.command)
+            self.moved(token.command)
             self.claims[token] = claim
+        return list(tokens)
 
     def check_claim(self, claim: Claim, c: Command) -> None:
         assert (claim.message_id, claim.state, claim.attempts) == (c.message.id, c.state, c.attempts)
@@ -156,13 +159,13 @@ class Machine(RuleBasedStateMachine):
             assert head is None or line["priority"] == self.book.lent(line["key"])
             assert line["window_command"] == (window.command.number if window else None)
             assert (line["window_first"] is not None) is bool(window and window.first is not None)
-        for key in {line["key"] for line in lines}:
-            arrivals = self.rows(
-                "SELECT id FROM commands WHERE partition_key = $1 AND finished_at IS NULL"
-                " AND arrival IS NOT NULL ORDER BY arrival",
-                key,
-            )
-            assert [row["id"] for row in arrivals] == [c.number for c in self.book.line(key)]
+        waiting: dict[str, list[int]] = {line["key"]: [] for line in lines}
+        for row in self.rows(
+            "SELECT id, partition_key FROM commands WHERE finished_at IS NULL AND arrival IS NOT NULL"
+            " ORDER BY arrival"
+        ):
+            waiting[row["partition_key"]].append(row["id"])
+        assert waiting == {key: [c.number for c in self.book.line(key)] for key in waiting}
 
     @invariant()
     def every_change_left_a_record(self) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 
 from tests.conformance.support import again, done, inquiry, lost, parked, read, refused
 from tests.faults.machines.book import (
@@ -23,7 +25,7 @@ from tests.faults.machines.book import (
 )
 from tests.faults.machines.machine import LEASE, OWNERS, PLATFORM, Machine, indexes
 from worker.domain.effect import Risk
-from worker.domain.lifecycle import State
+from worker.domain.lifecycle import EffectSeen, State
 from worker.journal.acts import ActRefused
 from worker.journal.port import Claim, Settlement
 
@@ -34,7 +36,7 @@ keys = st.sampled_from(["ana", "bob", "eva"])
 messages = st.builds(
     lambda idem, id, **more: Message(id=id, idem=idem or id, **more),
     idem=st.sampled_from([None, None, None, "k1", "k2"]),
-    id=st.sampled_from([f"m{n}" for n in range(12)]),
+    id=st.sampled_from([f"m{n}" for n in range(30)]),
     source=st.sampled_from(["/crm", "/crm", "/crm", "/shop"]),
     content=st.builds(Content, keys, st.sampled_from(["block", "unblock"])),
     priority=st.integers(0, 2),
@@ -42,30 +44,47 @@ messages = st.builds(
     reply=st.booleans(),
     not_before=st.sampled_from([None, None, None, 150.0, 350.0]),
     expires=st.sampled_from([None, None, None, 50.0, 450.0]),
-    depends_on=st.sampled_from([None, None, None, "m0", "m1", "m2"]),
     old=st.sampled_from([False] * 9 + [True]),
 )
 
 
 class Time(Machine):
+    @precondition(lambda self: self.book.commands)
     @rule(hundreds=st.integers(1, 4))
     def time_passes(self, hundreds: int) -> None:
         self.bench.pass_time(hundreds * 100.0)
         self.book.pass_time(hundreds * 100.0)
 
-    @rule()
-    def sweep(self) -> None:
+    @precondition(lambda self: self.book.commands)
+    @rule(hundreds=st.integers(0, 4))
+    def sweep(self, hundreds: int) -> None:
+        """Some time later."""
+        self.time_passes(hundreds)
         assert self.bench.run(self.journal.sweep()) == self.book.sweep()
 
-    @rule()
-    def rescue(self) -> None:
+    @precondition(lambda self: self.book.tokens())
+    @rule(hundreds=st.sampled_from([0, 3, 3, 3]))
+    def processes_are_given_up(self, hundreds: int) -> None:
+        """Three hundred seconds after they were claimed, leases have lapsed."""
+        self.time_passes(hundreds)
         assert self.bench.run(self.journal.rescue()) == self.book.rescue()
 
 
 class Senders(Machine):
+    @initialize(batch=st.lists(messages, min_size=3, max_size=6))
+    def some_came_before(self, batch: list[Message]) -> None:
+        self.begin()
+        self.send(*batch)
+
     @rule(batch=st.lists(messages, min_size=1, max_size=4))
     def messages_come(self, batch: list[Message]) -> None:
         self.send(*batch)
+
+    @precondition(lambda self: self.book.identities)
+    @rule(message=messages, n=indexes)
+    def one_comes_that_depends_on_another(self, message: Message, n: int) -> None:
+        known = [id for source, id in self.book.identities if source == message.source]
+        self.send(replace(message, id=self.new_id(), depends_on=known[n % len(known)] if known else "nobody"))
 
     @precondition(lambda self: self.book.identities)
     @rule(n=indexes, times=st.integers(1, 2))
@@ -73,6 +92,12 @@ class Senders(Machine):
         known = [i.message for i in self.book.identities.values() if i.role != "inquiry"]
         if known:
             self.send(*[known[n % len(known)]] * times)
+
+    @precondition(lambda self: self.book.commands)
+    @rule(n=indexes)
+    def the_same_order_comes_under_a_new_id(self, n: int) -> None:
+        message = self.book.commands[n % len(self.book.commands)].message
+        self.send(replace(message, id=self.new_id(), depends_on=None))
 
     @precondition(lambda self: self.book.identities)
     @rule(n=indexes, what=st.sampled_from(["cancel", "cancel", "get"]))
@@ -85,14 +110,24 @@ class Senders(Machine):
         self.book.inquire(what, source, id, target)
 
 
+def holds(*states: State) -> Callable[[Any], Any]:
+    """Some process holds the claim of such a command."""
+    return precondition(lambda self: self.of(*states))
+
+
 class Engines(Machine):
     """Two processes claim, call and settle. Each also tries to settle what it does not hold any more."""
 
+    def take(self, process: int, limit: int) -> list[Token]:
+        work = self.bench.journals[process].claim(PLATFORM, OWNERS[process], limit, LEASE)
+        return self.took(self.bench.run(work), OWNERS[process], limit)
+
+    @precondition(lambda self: self.book.commands)
     @rule(process=processes, limit=st.sampled_from([1, 2, 50, 50]))
     def claim(self, process: int, limit: int) -> None:
-        work = self.bench.journals[process].claim(PLATFORM, OWNERS[process], limit, LEASE)
-        self.took(self.bench.run(work), OWNERS[process], limit)
+        self.take(process, limit)
 
+    @precondition(lambda self: self.book.claimable())
     @rule()
     def both_claim_at_once(self) -> None:
         async def both() -> list[list[Claim]]:
@@ -101,157 +136,166 @@ class Engines(Machine):
 
         mine, theirs = self.bench.run(both())
         assert not {c.id for c in mine} & {c.id for c in theirs}, "both hold it"
-        ready = len(self.book.claimable())
-        assert len(mine) + len(theirs) == ready, "both left what was free"
+        assert len(mine) + len(theirs) == len(self.book.claimable()), "both left what was free"
+        commands = {c.number: c for c in self.book.commands}
         for claims, owner in ((mine, OWNERS[0]), (theirs, OWNERS[1])):
-            commands = {c.number: c for c in self.book.commands}
-            tokens = self.book.claim([commands[c.id] for c in claims], owner, LEASE)
-            for claim, token in zip(claims, tokens, strict=True):
-                self.check_claim(claim, token.command)
-                self.claims[token] = claim
+            self.hold(claims, self.book.claim([commands[c.id] for c in claims], owner, LEASE))
 
-    def any_token(self, n: int, *states: State) -> Token | None:
-        """Of those that are held, or were once: mostly the newest."""
-        fitting = [t for t in self.claims if self.claims[t].state in (states or tuple(State))]
-        return fitting[-1 - n % len(fitting)] if fitting else None
+    def of(self, *states: State) -> list[Token]:
+        """Claims that are held, of commands in these states (any), also those whose lease has lapsed."""
+        return [t for t in self.book.tokens() if t.command.state in (states or tuple(State))]
+
+    def stale(self) -> list[Token]:
+        """Claims that a process settled, or that rescue or a person took from it: the newest few."""
+        return [t for t in self.claims if t.command.claim is not t][-6:]
+
+    @precondition(lambda self: self.stale())
+    @rule(n=indexes, what=st.sampled_from([done, refused, again, lost, parked, None]))
+    def an_answer_comes_to_a_claim_that_is_none_any_more(self, n: int, what: Any) -> None:
+        token = self.pick(self.stale(), n)
+        if what is None:
+            assert self.bench.run(self.journal.mark_sent([(self.claims[token], None)])) == [False]
+        else:
+            self.settle(token, what(self.claims[token]), expected=False)
 
     def settle(self, token: Token, settlement: Settlement, expected: bool) -> None:
         process = OWNERS.index(token.owner)
         assert self.bench.run(self.bench.journals[process].settle([settlement])) == [expected]
 
+    @holds(State.RUNNING)
     @rule(n=indexes, evidence=st.booleans())
-    def mark_sent(self, n: int, evidence: bool) -> None:
-        token = self.any_token(n % 4, State.RUNNING)
-        if token is None or self.settled(token):
-            return
+    def it_is_marked_as_sent(self, n: int, evidence: bool) -> None:
+        token = self.pick(self.of(State.RUNNING), n)
         row = read(balance=None, present=False) if evidence else None
         marks = self.bench.run(self.journal.mark_sent([(self.claims[token], row)]))
         assert marks == [self.book.mark_sent(token, evidence)]
 
-    def settled(self, token: Token) -> bool:
-        """No engine marks a claim that it has settled itself."""
-        return token.command.claim is not token and token.command.ended
-
+    @holds()
     @rule(n=indexes)
     def it_succeeds(self, n: int) -> None:
-        if (token := self.any_token(n % 6)) is not None:
-            claim = self.claims[token]
-            step = {"name": "last", "status": "done", "output": {}, "changes": True}
-            settled = done(claim, steps=(*claim.steps, step))
-            expected = self.book.settle_ended(token, Ended(State.SUCCEEDED, APPLIED))
-            if expected:
-                token.command.steps += 1
-            self.settle(token, settled, expected)
+        self.succeed(self.pick(self.of(), n))
 
+    def succeed(self, token: Token) -> None:
+        claim = self.claims[token]
+        step = {"name": "last", "status": "done", "output": {}, "changes": True}
+        settled = done(claim, steps=(*claim.steps, step))
+        expected = self.book.settle_ended(token, Ended(State.SUCCEEDED, APPLIED))
+        if expected:
+            token.command.steps += 1
+        self.settle(token, settled, expected)
+
+    @precondition(lambda self: self.book.claimable())
+    @rule(process=processes, limit=st.sampled_from([1, 50]))
+    def a_process_does_what_is_due(self, process: int, limit: int) -> None:
+        for token in self.take(process, limit):
+            self.succeed(token)
+
+    @holds(State.RUNNING)
     @rule(n=indexes)
     def it_is_refused(self, n: int) -> None:
-        if (token := self.any_token(n % 6, State.RUNNING)) is not None:
-            claim = self.claims[token]
-            effect = APPLIED if claim.steps else NONE
-            expected = self.book.settle_ended(token, Ended(State.REJECTED, effect))
-            self.settle(token, refused(claim, effect=effect, steps=claim.steps), expected)
+        token = self.pick(self.of(State.RUNNING), n)
+        claim, effect = self.claims[token], self.so_far(token)
+        expected = self.book.settle_ended(token, Ended(State.REJECTED, effect))
+        self.settle(token, refused(claim, effect=effect, steps=claim.steps), expected)
 
+    def so_far(self, token: Token) -> EffectSeen:
+        return APPLIED if self.claims[token].steps else NONE
+
+    @holds(State.RUNNING)
     @rule(n=indexes, due_in=waits, counted=st.booleans(), unverified=st.booleans())
     def it_is_tried_again(self, n: int, due_in: float, counted: bool, unverified: bool) -> None:
-        if (token := self.any_token(n % 6, State.RUNNING)) is not None:
-            claim = self.claims[token]
-            effect = APPLIED if claim.steps else NONE
-            settled = again(
-                claim, due_in, counted=counted, failing=counted, unverified=unverified, effect=effect,
-                steps=claim.steps,
-            )  # fmt: skip
-            expected = self.book.settle_waiting(
-                token, due_in, counted=counted, failing=counted, unverified=unverified
-            )
-            self.settle(token, settled, expected)
+        token = self.pick(self.of(State.RUNNING), n)
+        how = {"counted": counted, "failing": counted, "unverified": unverified}
+        claim = self.claims[token]
+        settled = again(claim, due_in, effect=self.so_far(token), steps=claim.steps, **how)
+        self.settle(token, settled, self.book.settle_waiting(token, due_in, **how))
 
     @precondition(lambda self: len(self.book.tokens()) > 1)
     @rule()
     def both_settle_everything_at_once(self) -> None:
-        """Each process settles all there is, also what the other one holds: only its own counts."""
+        """Each process settles all there is, also what the other one holds: each of it counts once."""
         tokens = self.book.tokens()
+        ends = [refused(self.claims[t], effect=self.so_far(t), steps=self.claims[t].steps) for t in tokens]
 
         async def both() -> list[list[bool]]:
-            return await asyncio.gather(
-                *(
-                    journal.settle(
-                        [
-                            refused(self.claims[t], effect=effect_of(t), steps=self.claims[t].steps)
-                            for t in tokens
-                        ]
-                    )
-                    for journal in self.bench.journals
-                )
-            )
+            return await asyncio.gather(*(journal.settle(ends) for journal in self.bench.journals))
 
         answers = self.bench.run(both())
-        assert [sum(pair) for pair in zip(*answers, strict=True)] == [1] * len(tokens), (
-            "settled twice, or not"
-        )
+        counted = [sum(pair) for pair in zip(*answers, strict=True)]
+        assert counted == [1] * len(tokens), "settled twice, or not at all"
         self.book.commit()
         for token in tokens:
-            self.book.end(token.command, Ended(State.REJECTED, effect_of(token)))
-
-
-def effect_of(token: Token) -> Any:
-    return APPLIED if token.command.steps else NONE
+            self.book.end(token.command, Ended(State.REJECTED, self.so_far(token)))
 
 
 class Doubts(Engines):
     """Lost answers, the readings after them, and the windows that hold the key."""
 
+    @precondition(lambda self: self.book.claimable())
+    @rule(process=processes, due_in=waits)
+    def a_process_loses_all_its_answers(self, process: int, due_in: float) -> None:
+        for token in self.take(process, 50):
+            self.lose(token, due_in)
+
+    @holds()
     @rule(n=indexes, due_in=waits)
     def the_answer_is_lost(self, n: int, due_in: float) -> None:
-        if (token := self.any_token(n % 3)) is not None:
-            settled = lost(self.claims[token], due_in, steps=self.claims[token].steps)
-            self.settle(token, settled, self.book.settle_doubt(token, due_in, opens=True))
+        self.lose(self.pick(self.of(), n), due_in)
 
+    def lose(self, token: Token, due_in: float) -> None:
+        settled = lost(self.claims[token], due_in, steps=self.claims[token].steps)
+        self.settle(token, settled, self.book.settle_doubt(token, due_in, opens=True))
+
+    @holds(State.IN_DOUBT)
     @rule(n=indexes, due_in=waits)
     def a_reading_settles_nothing(self, n: int, due_in: float) -> None:
-        if (token := self.any_token(n % 3, State.IN_DOUBT)) is not None:
-            claim = self.claims[token]
-            settled = lost(claim, due_in, steps=claim.steps, open_window=False)
-            self.settle(token, settled, self.book.settle_doubt(token, due_in, opens=False))
+        token = self.pick(self.of(State.IN_DOUBT), n)
+        settled = lost(self.claims[token], due_in, steps=self.claims[token].steps, open_window=False)
+        self.settle(token, settled, self.book.settle_doubt(token, due_in, opens=False))
 
+    @holds(State.IN_DOUBT)
     @rule(n=indexes, proved=st.booleans())
     def a_reading_shows_the_effect(self, n: int, proved: bool) -> None:
-        if (token := self.any_token(n % 3, State.IN_DOUBT)) is not None:
-            ended = Ended(State.SUCCEEDED, APPLIED)
-            settled = done(self.claims[token], steps=self.claims[token].steps, releases_window=proved)
-            self.settle(token, settled, self.book.settle_ended(token, ended, proved))
+        token = self.pick(self.of(State.IN_DOUBT), n)
+        settled = done(self.claims[token], steps=self.claims[token].steps, releases_window=proved)
+        ended = Ended(State.SUCCEEDED, APPLIED)
+        self.settle(token, settled, self.book.settle_ended(token, ended, proved))
 
+    @precondition(lambda self: any(self.window_ended(t) for t in self.of(State.IN_DOUBT)))
     @rule(n=indexes)
     def a_reading_at_the_end_of_the_window_shows_nothing(self, n: int) -> None:
-        if (token := self.any_token(n % 3, State.IN_DOUBT)) is not None:
-            claim = self.claims[token]
-            if claim.window is None or not claim.window.closed:
-                return
-            effect = APPLIED if claim.steps else NONE
-            settled = again(claim, steps=claim.steps, effect=effect)
-            self.settle(token, settled, self.book.settle_waiting(token, 0.0))
+        token = self.pick([t for t in self.of(State.IN_DOUBT) if self.window_ended(t)], n)
+        settled = again(self.claims[token], steps=self.claims[token].steps, effect=self.so_far(token))
+        self.settle(token, settled, self.book.settle_waiting(token, 0.0))
 
+    def window_ended(self, token: Token) -> bool:
+        window = self.claims[token].window
+        return window is not None and window.closed
+
+    @holds()
     @rule(n=indexes, risk=st.sampled_from(list(Risk)), proved=st.booleans())
     def a_step_is_finished(self, n: int, risk: Risk, proved: bool) -> None:
-        if (token := self.any_token(n % 3)) is not None:
-            claim = self.claims[token]
-            step = {"name": f"step {len(claim.steps)}", "status": "done", "output": {}, "changes": True}
-            settled = again(
-                claim, failing=False, steps=(*claim.steps, step), risk=risk, effect=APPLIED,
-                releases_window=proved,
-            )  # fmt: skip
-            expected = self.book.settle_waiting(token, 0.0, failing=False, step=risk, proved=proved)
-            self.settle(token, settled, expected)
+        token = self.pick(self.of(), n)
+        claim = self.claims[token]
+        step = {"name": f"step {len(claim.steps)}", "status": "done", "output": {}, "changes": True}
+        settled = again(
+            claim, failing=False, steps=(*claim.steps, step), risk=risk, effect=APPLIED, releases_window=proved
+        )  # fmt: skip
+        expected = self.book.settle_waiting(token, 0.0, failing=False, step=risk, proved=proved)
+        self.settle(token, settled, expected)
 
+    @holds()
     @rule(n=indexes, unknown=st.booleans())
     def it_is_parked(self, n: int, unknown: bool) -> None:
-        if (token := self.any_token(n % 3)) is not None:
-            claim = self.claims[token]
-            unknown = unknown or claim.state is State.IN_DOUBT
-            effect = UNKNOWN if unknown else (APPLIED if claim.steps else NONE)
-            settled = parked(claim, effect, steps=claim.steps, failing=True)
-            self.settle(token, settled, self.book.settle_parked(token, unknown))
+        token = self.pick(self.of(), n)
+        claim = self.claims[token]
+        unknown = unknown or claim.state is State.IN_DOUBT
+        effect = UNKNOWN if unknown else self.so_far(token)
+        settled = parked(claim, effect, steps=claim.steps, failing=True)
+        self.settle(token, settled, self.book.settle_parked(token, unknown))
 
-    @rule(before=st.sampled_from([0.0, 0.0, 0.0, 25.0]))
+    @precondition(lambda self: self.book.windows)
+    @rule(before=st.sampled_from([0.0, 25.0]))
     def a_control_read_is_answered(self, before: float) -> None:
         """`before`: seconds that it began before its answer came."""
         began = self.bench.run(self.journal.now()) - before
@@ -259,12 +303,12 @@ class Doubts(Engines):
         assert still_open == self.book.control_answered(self.book.now - before)
 
     @precondition(lambda self: self.book.windows)
-    @rule(hundreds=st.integers(1, 4), step=st.sampled_from([1, 1, 2]))
-    def the_platform_keeps_answering(self, hundreds: int, step: int) -> None:
+    @rule(times=st.integers(1, 5), hundreds=st.sampled_from([1, 1, 1, 2]))
+    def the_platform_keeps_answering(self, times: int, hundreds: int) -> None:
         """Control reads every hundred seconds; those two hundred apart are too far to be one series."""
-        for _ in range(hundreds):
-            self.bench.pass_time(step * 100.0)
-            self.book.pass_time(step * 100.0)
+        for _ in range(times):
+            self.bench.pass_time(hundreds * 100.0)
+            self.book.pass_time(hundreds * 100.0)
             self.a_control_read_is_answered(0.0)
 
 
@@ -286,17 +330,20 @@ class People(Machine):
             raise AssertionError("it was allowed") from None
         return self.bench.run(work), expected
 
+    @precondition(lambda self: self.book.commands)
     @rule(n=indexes)
     def a_person_cancels(self, n: int) -> None:
-        if (c := self.any_command(n, State.WAITING, State.PARKED)) is not None:
+        if (c := self.any_command(n, State.PARKED)) is not None:
             self.act(self.journal.cancel(str(c.number), "ann", "not wanted"), lambda: self.book.cancel(c))
 
+    @precondition(lambda self: self.book.commands)
     @rule(n=indexes, applied=st.booleans(), waive=st.booleans())
     def a_person_resolves(self, n: int, applied: bool, waive: bool) -> None:
         if (c := self.any_command(n, State.IN_DOUBT, State.PARKED)) is not None:
             work = self.journal.resolve(str(c.number), applied, "ann", "looked", waive)
             self.act(work, lambda: self.book.resolve(c, applied, waive))
 
+    @precondition(lambda self: any(c.state in (State.PARKED, State.REJECTED) for c in self.book.commands))
     @rule(n=indexes)
     def a_person_retries(self, n: int) -> None:
         if (c := self.any_command(n, State.PARKED, State.REJECTED, State.CANCELLED)) is None:
@@ -311,6 +358,7 @@ class People(Machine):
 
 
 class Relay(Machine):
+    @precondition(lambda self: self.book.commands)
     @rule(n=st.integers(1, 6), taken=st.booleans())
     def publish(self, n: int, taken: bool) -> None:
         """The relay publishes some, in its order, and strikes them off."""
@@ -318,6 +366,7 @@ class Relay(Machine):
         self.bench.run(self.journal.published([(row, taken) for row in rows]))
         self.struck |= {row.row: taken for row in rows if row.table == "outbox"}
 
+    @precondition(lambda self: self.book.commands)
     @rule(limit=st.sampled_from([1, 7, 1000]))
     def seal(self, limit: int) -> None:
         self.bench.run(self.journal.seal(limit))
