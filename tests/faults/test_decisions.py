@@ -9,7 +9,6 @@ from dataclasses import replace
 from decimal import Decimal
 from itertools import combinations
 
-import pytest
 from hypothesis import assume, event, given
 from hypothesis import strategies as st
 
@@ -158,7 +157,6 @@ def test_rule_3_with_call_records_no_call_hides_a_credit_whatever_it_costs(
     assert not wrong(account, told), told
 
 
-@pytest.mark.xfail(strict=True, reason="zero may agree with a reading from before the window's end")
 def test_rule_3_with_call_records_a_call_at_the_windows_end_does_not_hide_a_late_credit() -> None:
     """The credit lands after a reading of zero; a call of just that amount is not listed yet at the window's end."""
     for landed in range(60, 124):
@@ -188,7 +186,6 @@ def test_p2_what_others_book_misleads_only_where_it_makes_the_figures_coincide(
         event("coincided")
 
 
-@pytest.mark.xfail(strict=True, reason="strict believes a top-up of somebody else")
 @profile(800)
 @given(landings, movements, failures, st.booleans())
 def test_p2_strict_is_never_misled_whatever_others_book(
@@ -248,7 +245,6 @@ def test_rule_1_what_is_written_never_says_more_or_less_than_is_known(
         assert settled.risk is (risk_of(left[0].effect) if left else None)
 
 
-@pytest.mark.xfail(strict=True, reason="parking forgets it")
 @profile(200)
 @given(decisions.filter(lambda d: isinstance(d, Again | Hold | Park)))
 def test_rule_2_5_a_refusal_that_may_hide_an_effect_is_not_forgotten(decision: Decision) -> None:
@@ -258,7 +254,6 @@ def test_rule_2_5_a_refusal_that_may_hide_an_effect_is_not_forgotten(decision: D
     assert settled.unverified or settled.effect is EffectSeen.UNKNOWN
 
 
-@pytest.mark.xfail(strict=True, reason="in doubt, they are")
 def test_rule_1_lapsed_leases_are_not_forgotten_because_it_could_not_run_alone() -> None:
     for doubt in (False, True):
         one = claim((), doubt=doubt, lapsed=2)

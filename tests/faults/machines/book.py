@@ -321,7 +321,7 @@ class Book:
         c = token.command
         if not counted and c.state is not State.IN_DOUBT:
             c.attempts -= 1
-        else:
+        if counted:
             c.lapsed = 0
         if step is not None:
             c.steps, c.risk = c.steps + 1, step
@@ -333,13 +333,15 @@ class Book:
         self._proved(c, proved)
         return True
 
-    def settle_doubt(self, token: Token, due_in: float, *, opens: bool) -> bool:
+    def settle_doubt(self, token: Token, due_in: float, *, opens: bool, counted: bool = True) -> bool:
         if not self._settles(token):
             return False
         c = token.command
         if c.state is not State.IN_DOUBT:
             c.records.append("in_doubt")
-        c.state, c.effect, c.lapsed, c.claim = State.IN_DOUBT, UNKNOWN, 0, None
+        c.state, c.effect, c.claim = State.IN_DOUBT, UNKNOWN, None
+        if counted:
+            c.lapsed = 0
         c.unverified, c.failing = False, True
         c.due = self.moment(due_in)
         if opens:

@@ -82,7 +82,7 @@ def read_until_decided(
             decision = clear_up(doubt, reading, verdict, patience)
             if isinstance(decision, Again) and not seen_at_the_start(doubt):
                 decision = Doubt(0.0, "it begins anew", opens=True)
-            earlier.append(After(reading, verdict, now))
+            earlier.append(After(reading, verdict, now, closing=now >= closes))
         if not isinstance(decision, Doubt):
             return Told(decision, now)
         if decision.opens:

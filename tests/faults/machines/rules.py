@@ -247,11 +247,13 @@ class Doubts(Engines):
         self.settle(token, settled, self.book.settle_doubt(token, due_in, opens=True))
 
     @holds(State.IN_DOUBT)
-    @rule(n=indexes, due_in=waits)
-    def a_reading_settles_nothing(self, n: int, due_in: float) -> None:
+    @rule(n=indexes, due_in=waits, counted=st.booleans())
+    def a_reading_settles_nothing(self, n: int, due_in: float, counted: bool) -> None:
+        """Not counted: there was no reading, as it could not run alone."""
         token = self.pick(self.of(State.IN_DOUBT), n)
-        settled = lost(self.claims[token], due_in, steps=self.claims[token].steps, open_window=False)
-        self.settle(token, settled, self.book.settle_doubt(token, due_in, opens=False))
+        claim, how = self.claims[token], {"counted": counted}
+        settled = lost(claim, due_in, steps=claim.steps, open_window=False, **how)
+        self.settle(token, settled, self.book.settle_doubt(token, due_in, opens=False, **how))
 
     @holds(State.IN_DOUBT)
     @rule(n=indexes, proved=st.booleans())
