@@ -25,6 +25,7 @@ from tests.conformance.support import (
     settle,
     states,
 )
+from worker.journal.admission import Desk
 from worker.journal.driver import Tx
 from worker.journal.journal import StoredJournal
 from worker.journal.port import JournalDown, JournalError
@@ -185,6 +186,27 @@ async def test_a_process_frozen_in_a_transaction_does_not_hold_the_others_for_a_
         frozen.kill()
         await frozen.wait()
         await place.close()
+
+
+async def test_rule_4_6_a_duplicate_that_comes_while_its_first_is_ending_is_answered(place: Place) -> None:
+    journal, go = await place.open(), asyncio.Event()
+    await admit(journal, order("m-1", idempotency_key="k-1"))
+    [first] = await claim(journal)
+    admitted = asyncio.Event()
+
+    async def slowly(tx: Tx) -> None:
+        await Desk(tx, place.core).admit([order("m-2", idempotency_key="k-1")])
+        admitted.set()
+        await go.wait()
+
+    duplicate = asyncio.create_task(journal.run(slowly))
+    await admitted.wait()
+    ending = asyncio.create_task(settle(journal, done(first)))
+    await asyncio.wait({ending}, timeout=0.3)  # long enough to end, if nothing holds it
+    go.set()
+    await asyncio.gather(duplicate, ending)
+    told = {seen.event["data"]["command"]["id"] for seen in await results(journal)}
+    assert told == {"m-1", "m-2"}
 
 
 async def test_a_deadlock_repeats_the_batch(place: Place) -> None:

@@ -87,9 +87,24 @@ class Desk:
         ):
             self._by_message[row["message_hash"]] = _known(row)
         keys = {pair_hash(e.source, e.idempotency_key) for e in envelopes}
-        if holders := await self._newest(sorted(keys)):
-            for row in await self._tx.rows("SELECT * FROM identities WHERE id = ANY($1)", holders):
-                self._holders[row["key_hash"]] = _known(row)
+        holders = await self._identities_of(await self._newest(sorted(keys)))
+        running = [r for r in holders if r["status"] is None and r["message_hash"] not in hashes]
+        if running:
+            holders += await self._as_they_end(running)
+        self._holders |= {row["key_hash"]: _known(row) for row in holders}
+
+    async def _identities_of(self, ids: Sequence[int]) -> list[Row]:
+        if not ids:
+            return []
+        return list(await self._tx.rows("SELECT * FROM identities WHERE id = ANY($1)", list(ids)))
+
+    async def _as_they_end(self, running: Sequence[Row]) -> list[Row]:
+        """Under their lanes' locks: one that is just ending ends before us, and we see how, or it ends after
+        us, and sees who waits for its answer (rule 4.6)."""
+        commands = [row["command_id"] for row in running]
+        lanes = await self._tx.rows("SELECT lane_id FROM commands WHERE id = ANY($1)", commands)
+        await lock_lanes(self._tx, [row["lane_id"] for row in lanes])
+        return await self._identities_of([row["id"] for row in running])
 
     async def _newest(self, keys: list[str]) -> list[int]:
         """The newest holder of each key, by the index alone; most keys have none."""
