@@ -80,11 +80,20 @@ async def call_plainly(claim: Claim, line: Line, step: Step, left: tuple[Step, .
     reply = await line.call(step, claim)
     if gone_by_our_own_hand(claim, step, reply.outcome):
         return Went(Finish(), step, left, label(reply.outcome), reply.exchange)
-    decision = decided(claim, line, step, await line.confirm(reply.outcome))
+    decision = not_lost(claim, decided(claim, line, step, await line.confirm(reply.outcome)))
     kept: tuple[EvidenceRow, ...] = ()
     if reply.before is not None and isinstance(decision, Doubt):
         kept = (EvidenceRow(step.name, claim.attempts, "before", reply.before),)
     return Went(decision, step, left, label(reply.outcome), reply.exchange, kept)
+
+
+def not_lost(claim: Claim, decision: Decision) -> Decision:
+    """A repeat was refused, and what no read shows of the call before it is still unknown. Where there is
+    nothing, there is no effect either."""
+    if not (isinstance(decision, Reject) and claim.unverified) or decision.problem.code is Code.NOT_FOUND:
+        return decision
+    text = f"an earlier call of it may have taken effect, and now: {decision.problem.message}"
+    return Park(Problem(Code.EFFECT_UNKNOWN, text), unknown=True)
 
 
 def gone_by_our_own_hand(claim: Claim, step: Step, outcome: Outcome) -> bool:

@@ -30,7 +30,8 @@ async def read_again(claim: Claim, line: Line, todo: tuple[Step, ...]) -> Went:
     step, left = todo[0], todo[1:]
     before, doubt = last_before(claim, step), in_doubt(claim, line, step)
     if not step.readable or (step.effect.needs_evidence and before is None):
-        return Went(unreadable(doubt, line), step, left, "unreadable")
+        # Called again in time, but what the first call did stays unresolved until a repeat has succeeded.
+        return Went(unreadable(doubt, line), step, left, "unreadable", unverified=True)
     if line.closed:  # it was claimed before the platform was held, paused or found broken
         return Went(Doubt(0.5, "the platform is not to be read now", counted=False), step, left, "given_back")
     now = await line.look(step, before)

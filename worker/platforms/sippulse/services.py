@@ -14,7 +14,6 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import zeep
-from zeep.exceptions import Error as ZeepError
 
 import worker
 from worker.messages.sippulse.operations import OPERATIONS, SERVICES, Known, of_service
@@ -306,7 +305,7 @@ def _load(name: str, spelled: str, source: str, documents: Mapping[str, bytes], 
         client = connect(first, transport=_Documents(documents), settings=settings)
     except _Missing:
         raise
-    except (ZeepError, ValueError, KeyError, AttributeError, TypeError, LookupError, OSError) as error:
+    except Exception as error:  # zeep stumbles in many ways: an import of itself is a RecursionError
         raise Unusable(f"the WSDL of {name} cannot be understood ({type(error).__name__})") from None
     operations = {
         each.lower(): Operation(spelled, each, bound)

@@ -195,7 +195,7 @@ def linger(wire: asyncio.BaseTransport, how: bytes) -> None:
     """Choose what closing the socket says: RESET (RST, unsent bytes dropped) or POLITE (FIN)."""
     peer = wire.get_extra_info("socket")
     if peer is not None:
-        with contextlib.suppress(OSError):  # already closed
+        with contextlib.suppress(OSError, ValueError):  # already closed; ValueError is uvloop's word for it
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, how)
 
 
