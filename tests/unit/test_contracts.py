@@ -126,7 +126,9 @@ def test_there_is_an_example_of_each_message():
 def test_the_example_of_a_command_is_one(command_type):
     message = examples.commands()[command_type]
     assert contracts.invalid(message) == []
-    envelope = read(Delivery(json.dumps(message).encode(), "q", content_type=STRUCTURED, reply_to="answers"), 262144)
+    envelope = read(
+        Delivery(json.dumps(message).encode(), "q", content_type=STRUCTURED, reply_to="answers"), 262144
+    )
     assert isinstance(envelope, Envelope)
     assert isinstance(check(envelope, {examples.PLATFORM: "sippulse"}), Checked)
 

@@ -278,7 +278,7 @@ _ALL = (
     _op("SubscriberWS.retrieveMonthlyQuotaDTO", WHO, "monthlyQuotaDTO:subscriberMonthlyQuotaDTO", READ, a_read, WIRE),
     _op("SubscriberWS.updateMonthlyQuota", "monthlyQuotaDTO:subscriberMonthlyQuotaDTO{username domain}", "", SET, AsSent("SubscriberWS.retrieveMonthlyQuotaDTO", PERSON), WIRE),
     _op("CustomerWS.authenticate", "username password* domain", "return:subscriberDTO", READ, a_read, CLIENT, principal=False, note="secrets in the answer are ***"),
-    _op("RateWS.updateRate", "rate:rate{id domain}", "rate:rate", SET, AsSent("RateWS.listRatesByParams", ("domain", "rateId", "prefix"), "id"), CLIENT, key="rates:{rate.domain}"),
+    _op("RateWS.updateRate", "rate:rate{id domain}", "rate:rate", SET, AsSent("RateWS.listRatesByParams", ("domain",), "id"), CLIENT, key="rates:{rate.domain}"),
 )
 # fmt: on
 

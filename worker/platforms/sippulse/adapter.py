@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, TypeVar
 
 from worker.domain.effect import Effect
 from worker.domain.evidence import Reading
-from worker.domain.outcome import Done, Exchange, NotSent, Outcome, Refused, Unclear
+from worker.domain.outcome import Done, Exchange, Outcome, Refused, Unclear
 from worker.domain.redaction import secrets_in
 from worker.messages.errors import Code, Problem
+from worker.messages.sippulse.operations import BY_TYPE
 from worker.platforms.port import Guard, Order, Reply, Step, Unread
 from worker.platforms.sippulse.answers import Answered
 from worker.platforms.sippulse.client import Client
 from worker.platforms.sippulse.fields import differing, filled_in, ours, shown
+from worker.platforms.sippulse.looks import Looks
 from worker.platforms.sippulse.merge import Unsafe, record_with, services_with
+from worker.platforms.sippulse.native import NativePlanner, NativeStep
+from worker.platforms.sippulse.native_calls import NativeCalls
 from worker.platforms.sippulse.plan import FLAGS, Planner, arguments
+from worker.platforms.sippulse.reading import not_sent, within
 from worker.platforms.sippulse.records import READ, Absent, Name, Record, Records, nobody
 from worker.platforms.sippulse.services import with_live
 from worker.settings import PlatformSettings
@@ -45,6 +50,11 @@ class SippulsePlatform:
             undeclared=bool(settings.assume.get("absent_is_undeclared_fault", False)),
         )
         self._planner = Planner(name, settings, self._has, self._lacks)
+        self._native = NativePlanner(self._planner, self._has, self._answers)
+        self._looks = Looks(client, self._records, self._control)
+        self._native_calls = NativeCalls(
+            client, self._records, self._looks, timeout=settings.timeout, brief=self._brief
+        )
         self._wants_live = settings.wsdl == "live"
 
     def __repr__(self) -> str:
@@ -53,12 +63,14 @@ class SippulsePlatform:
     # The port -------------------------------------------------------------------------------------
 
     def plan(self, order: Order) -> tuple[Step, ...] | Problem:
-        return self._planner.plan(order)
+        return self._native.plan(order) if order.type in BY_TYPE else self._planner.plan(order)
 
     async def look(self, step: Step, before: Reading | None) -> Reading | Unread:
         return await within(self._settings.timeout, self._look(step))
 
     async def call(self, step: Step, guard: Guard) -> Reply:
+        if isinstance(step, NativeStep):
+            return await self._native_calls.call(step, guard)
         match step.name:
             case "retrieveSubscriber":
                 return await self._get(step)
@@ -169,6 +181,8 @@ class SippulsePlatform:
     # Readings -------------------------------------------------------------------------------------
 
     async def _look(self, step: Step) -> Reading | Unread:
+        if isinstance(step, NativeStep):
+            return await self._looks.look(step)
         name = name_in(step)
         if step.effect is Effect.INCREMENT:
             balance = await self._records.balance(name)
@@ -194,6 +208,11 @@ class SippulsePlatform:
     def _lacks(self, endpoint: str, what: Mapping[str, Any]) -> list[str]:
         operation = self._client.services.find(endpoint)
         return [] if operation is None else operation.lacks(what)
+
+    def _answers(self, endpoint: str, field: str) -> bool:
+        """Whether the answer has the field; of a bundled WSDL that is not loaded yet it does."""
+        operation = self._client.services.find(endpoint)
+        return operation is None or operation.answers(field)
 
     async def _come_alive(self) -> None:
         """A server that was away at the start shows its WSDLs when it is well again."""
@@ -233,17 +252,3 @@ def reading_of(step: Step, fields: Mapping[str, Any]) -> Reading:
     wrong = differing(ordered, fields)
     differences = wrong or filled_in(step.params["subscriber"], ordered, fields)
     return Reading(True, not wrong, differences, platform_id, record=record)
-
-
-def not_sent(unread: Unread) -> Outcome:
-    """A read that came before the call was lost: nothing that changes anything went out. The word stays, for
-    the breaker tells faults from a lost connection by it."""
-    return NotSent(unread.why) if isinstance(unread, Unclear) else unread
-
-
-async def within(seconds: float, read: Awaitable[T]) -> T | Unclear:
-    try:
-        async with asyncio.timeout(seconds):
-            return await read
-    except TimeoutError:
-        return Unclear("timeout")

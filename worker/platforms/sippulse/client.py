@@ -12,7 +12,7 @@ from worker.messages.errors import Code
 from worker.platforms.port import Guard, Unread
 from worker.platforms.sippulse.answers import Answered, Refusals, meaning
 from worker.platforms.sippulse.services import NotThere, Services, Unusable
-from worker.platforms.sippulse.soap import HEADERS, Unbuildable
+from worker.platforms.sippulse.soap import HEADERS, Operation, Unbuildable
 from worker.platforms.transport import NO_GUARD, Answer, Lost, Request, Transport
 
 MOST_KEPT = 8192  # bytes of a request or an answer in an attempt's row
@@ -59,7 +59,7 @@ class Client:
         if operation is None:
             return _unsupported(endpoint, f"{endpoint} is not in this server's WSDL")
         try:
-            body = operation.build({**arguments, "principal": self._principal.as_argument()})
+            body = operation.build(self._with_login(operation, arguments))
         except Unbuildable as error:
             return _unsupported(endpoint, str(error))
         url = f"{self._url}/{operation.service}"
@@ -68,6 +68,12 @@ class Client:
         masker = Masker([self._principal.password, *own]) if own else self._masker
         exchange = _exchange(endpoint, body, sent, masker)
         return Heard(meaning(sent, operation, self._refusals, masker), exchange)
+
+    def _with_login(self, operation: Operation, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Where the subscriber signs in instead, there is no place for an administrator."""
+        if "principal" not in operation.names:
+            return arguments
+        return {**arguments, "principal": self._principal.as_argument()}
 
     async def fetch(self, url: str) -> bytes:
         """A document of the platform. Raises Unusable."""

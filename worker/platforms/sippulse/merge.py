@@ -11,6 +11,11 @@ from worker.platforms.sippulse.fields import BY_WIRE, DEFAULTS, SUBSCRIBER
 _MASKED = re.compile(r"[*•●x.]{3,}|<?hidden>?|\[?(masked|protected)\]?", re.IGNORECASE)
 
 
+def is_masked(value: Any) -> bool:
+    """It stands for a secret that the platform does not show."""
+    return isinstance(value, str) and _MASKED.fullmatch(value) is not None
+
+
 class Unsafe(Exception):
     """The record cannot be written back whole. The text says which field is not known."""
 

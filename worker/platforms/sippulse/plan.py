@@ -115,24 +115,27 @@ class Planner:
                 Code.UNSUPPORTED, f"a SIPPulse platform does not offer {order.type}: it offers {known}"
             )
         try:
-            self._allowed(order.type)
+            self.allowed(order.type)
             steps = plan(order) + self._reload(order, command)
-            self._offered(steps)
+            self.offered(steps)
         except Wrong as wrong:
             return wrong.problem
         return steps
 
     # What may be done at all ---------------------------------------------------------------------
 
-    def _allowed(self, type_: str) -> None:
-        """Portable commands are allowed by default; `allow` adds nothing to that, `deny` takes away."""
+    def allowed(self, type_: str, denied: str = "") -> None:
+        """What `deny` names is not. `denied`: why a command is not by default, unless `allow` names it."""
+        if denied and not any(covers(pattern, type_) for pattern in self._settings.allow):
+            why = f"{type_} is not allowed by default, for {denied}: name it in allow of {self._name}"
+            raise Wrong(Code.NOT_ALLOWED, why)
         for pattern in self._settings.deny:
-            if fnmatchcase(type_, pattern) or fnmatchcase(type_.rpartition(".")[0], pattern):
+            if covers(pattern, type_):
                 raise Wrong(
                     Code.NOT_ALLOWED, f"{type_} is denied on {self._name} by the pattern {pattern!r} in deny"
                 )
 
-    def _offered(self, steps: tuple[Step, ...]) -> None:
+    def offered(self, steps: tuple[Step, ...]) -> None:
         for step in steps:
             if not self._has(step.endpoint):
                 raise Wrong(
@@ -175,36 +178,30 @@ class Planner:
         return tuple(steps)
 
     def _credit(self, order: Order) -> tuple[Step, ...]:
-        amount = self._amount(order.data.get("amount"))
+        amount = self.amount(order.data.get("amount"))
         note = order.data.get("note") or ""
         params = {
             **name_of(order.data).arguments,
             "value": amount,
-            "obs": f"{sayable(order.id)} {typed('note', 'string', note)}".strip()[:MOST_NOTE],
+            "obs": noted(order, typed("note", "string", note)),
         }
         return (Step("addCredit", "SubscriberWS.addCredit", Effect.INCREMENT, params, amount=amount),)
 
-    def _amount(self, given: Any) -> Decimal:
+    def amount(self, given: Any, field: str = "amount") -> Decimal:
+        """`field`: its name in the data."""
         limits, step = self._settings.limits, self._settings.credit_step
-        amount = decimal("amount", given)
+        amount = decimal(field, given)
         if amount == 0:
-            raise Wrong(Code.INVALID_FIELD, "amount has to be above 0", "amount")
+            raise Wrong(Code.INVALID_FIELD, f"{field} has to be above 0", field)
         if amount < 0 and not limits.negative_credit:
-            raise Wrong(
-                Code.INVALID_FIELD,
-                f"amount has to be above 0: limits.negative_credit is off on {self._name}",
-                "amount",
-            )
+            why = f"{field} has to be above 0: limits.negative_credit is off on {self._name}"
+            raise Wrong(Code.INVALID_FIELD, why, field)
         if finer(amount, step):
-            raise Wrong(
-                Code.INVALID_FIELD, f"amount is finer than credit_step, {step:f} on {self._name}", "amount"
-            )
+            why = f"{field} is finer than credit_step, {step:f} on {self._name}"
+            raise Wrong(Code.INVALID_FIELD, why, field)
         if limits.credit_max is not None and abs(amount) > limits.credit_max:
-            raise Wrong(
-                Code.OVER_LIMIT,
-                f"amount is above limits.credit_max, {limits.credit_max:f} on {self._name}",
-                "amount",
-            )
+            why = f"{field} is above limits.credit_max, {limits.credit_max:f} on {self._name}"
+            raise Wrong(Code.OVER_LIMIT, why, field)
         return amount
 
     def _create(self, order: Order) -> tuple[Step, ...]:
@@ -213,7 +210,7 @@ class Planner:
         if if_exists not in IF_EXISTS:
             raise Wrong(Code.INVALID_FIELD, f"if_exists is one of {', '.join(IF_EXISTS)}", "if_exists")
         ordered = {**name.arguments, **ordered_fields(data)}
-        params = {**name.arguments, "subscriber": self._complete(ordered), "ordered": ordered}
+        params = {**name.arguments, "subscriber": self.complete(ordered), "ordered": ordered}
         steps = [Step("insertSubscriber", "SubscriberWS.insertSubscriber", Effect.CREATE, params,
                       if_exists=if_exists)]  # fmt: skip
         if if_exists == "update":
@@ -222,7 +219,7 @@ class Planner:
                               readable=False, after_adoption=True))  # fmt: skip
         return (*steps, *self._services(data, name, ordered, if_exists))
 
-    def _complete(self, ordered: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    def complete(self, ordered: Mapping[str, Scalar]) -> dict[str, Scalar]:
         """What was ordered over what is assumed of the platform over the documented defaults."""
         assumed = {
             field: typed(f"assume.{field}", BY_WIRE[field].type, value)
@@ -268,6 +265,11 @@ class Planner:
         )
 
 
+def covers(pattern: str, type_: str) -> bool:
+    """With or without the version."""
+    return fnmatchcase(type_, pattern) or fnmatchcase(type_.rpartition(".")[0], pattern)
+
+
 # By step: params that are ours alone. The record's operations take one object, which holds the name.
 _OURS_ALONE: Mapping[str, frozenset[str]] = MappingProxyType(
     {
@@ -282,6 +284,11 @@ def arguments(step: Step) -> dict[str, Any]:
     """What of a step's params goes on the wire, apart from what has to be read and merged first."""
     alone = _OURS_ALONE.get(step.name, frozenset())
     return {name: value for name, value in step.params.items() if name not in alone}
+
+
+def noted(order: Order, note: Scalar) -> str:
+    """What the platform keeps with a credit: the command's id comes first."""
+    return f"{sayable(order.id)} {note}".strip()[:MOST_NOTE]
 
 
 def name_of(data: Mapping[str, Any]) -> Name:

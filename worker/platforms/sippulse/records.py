@@ -20,10 +20,14 @@ from worker.platforms.sippulse.client import Client, Heard
 from worker.platforms.sippulse.fields import money
 
 READ = "SubscriberWS.retrieveSubscriber"
-MOST_DOMAINS = 1000  # whose way of saying "absent" is remembered; the longest unused are forgotten
+MOST_DOMAINS = 1000  # and reads, whose way of saying "absent" is remembered; the longest unused are forgotten
 
 Read = Callable[[], Awaitable[Answered | Unread]]
+Ask = Callable[["Name"], Awaitable[Answered | Unread]]
 Learn = Callable[[], Coroutine[Any, Any, "Learned | None"]]
+Sample = Callable[[], Awaitable[str | None]]
+# The arguments of reads that name what is looked for, the narrowest first.
+NAMING = ("username", "accountCode", "accountManager", "domain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +109,7 @@ class Records:
         heard = await self._client.call(READ, name.arguments)
         if isinstance(heard.what, Answered) and is_of(name, heard.what.value):
             return Record(heard.what.value), heard
-        return await self._absence(name, heard.what), heard
+        return await self._absence(name, heard.what, name.domain, self._ask), heard
 
     async def balance(self, name: Name) -> Decimal | Unread:
         """In the platform's currency unit. `not_found`, certain, where there is no such subscriber."""
@@ -131,24 +135,45 @@ class Records:
             return nobody(name) if isinstance(found, Absent) else unread
         return unread
 
-    async def _absence(self, name: Name, what: Answered | Unread) -> Absent | Unread:
+    async def nothing(self, endpoint: str, arguments: Mapping[str, Any], what: Refused) -> bool:
+        """Whether a read refuses as it does for what cannot exist. `arguments`: of the read, a name among them."""
+        varied = next((each for each in NAMING if each in arguments), None)
+        if varied is None:
+            return False
+        domain = str(arguments.get("domain", ""))
+
+        async def ask(name: Name) -> Answered | Unread:
+            other = f"{name.username}.invalid" if varied == "domain" else name.username
+            return (await self._client.call(endpoint, {**arguments, varied: other})).what
+
+        key = endpoint if varied == "domain" else f"{endpoint} {domain}"
+        found = await self._absence(Name(str(arguments[varied]), domain), what, key, ask)
+        return isinstance(found, Absent)
+
+    async def _ask(self, name: Name) -> Answered | Unread:
+        return (await self._client.call(READ, name.arguments)).what
+
+    async def _absence(self, name: Name, what: Answered | Unread, key: str, ask: Ask) -> Absent | Unread:
+        """`key`: what is alike in how it says "absent"; `ask`: the same read for another name."""
         unread = Unclear("garbage") if isinstance(what, Answered) else what
         shape = self._shape(name, what)
-        if shape is None or not await self._is_how_absent_looks(name.domain, shape):
+        if shape is None:
+            return unread
+        if not await self._is_how_absent_looks(key, shape, lambda: self._sample(name.domain, ask)):
             return unread
         if not isinstance(what, Answered) and not isinstance(await self._control(), Answered):
             return unread  # the login, or the whole platform, may be what it complains of
         return Absent()
 
-    async def _is_how_absent_looks(self, domain: str, shape: str) -> bool:
-        learned = self._learned.get(domain)
+    async def _is_how_absent_looks(self, key: str, shape: str, sample: Sample) -> bool:
+        learned = self._learned.get(key)
         if learned is None:
-            learned = await self._once((domain, ""), lambda: self._learn(domain))
+            learned = await self._once((key, ""), lambda: self._learn(sample))
         elif learned.shape != shape:
-            learned = await self._once((domain, shape), lambda: self._relearn(domain, shape))
+            learned = await self._once((key, shape), lambda: self._relearn(key, shape, sample))
         if learned is None or learned.shape != shape:
             return False
-        self._remember(domain, learned)
+        self._remember(key, learned)
         return True
 
     async def _once(self, key: tuple[str, str], learn: Learn) -> Learned | None:
@@ -158,33 +183,33 @@ class Records:
             running.add_done_callback(lambda _: self._running.pop(key))
         return await asyncio.shield(running)
 
-    async def _learn(self, domain: str) -> Learned | None:
+    async def _learn(self, sample: Sample) -> Learned | None:
         """Ask for a name that cannot exist; None where that showed nothing to go by."""
-        shape = await self._sample(domain)
+        shape = await sample()
         return None if shape is None else Learned(shape, time.monotonic())
 
-    async def _relearn(self, domain: str, shape: str) -> Learned | None:
+    async def _relearn(self, key: str, shape: str, sample: Sample) -> Learned | None:
         """The answer was another than the one learned. It may be a new version, or a database that is down and
         says the same of every name: so the other way has to last for `settle` before it is believed.
         """
-        if await self._sample(domain) != shape:
-            self._changed.pop(domain, None)
+        if await sample() != shape:
+            self._changed.pop(key, None)
             return None
-        begun = self._changed.get(domain)
+        begun = self._changed.get(key)
         if begun is None or begun.shape != shape:
-            begun = self._changed[domain] = Learned(shape, time.monotonic())
+            begun = self._changed[key] = Learned(shape, time.monotonic())
         return begun if time.monotonic() - begun.since >= self._settle else None
 
-    def _remember(self, domain: str, learned: Learned) -> None:
-        self._changed.pop(domain, None)
-        self._learned[domain] = learned
-        self._learned.move_to_end(domain)
+    def _remember(self, key: str, learned: Learned) -> None:
+        self._changed.pop(key, None)
+        self._learned[key] = learned
+        self._learned.move_to_end(key)
         while len(self._learned) > MOST_DOMAINS:
             self._learned.popitem(last=False)
 
-    async def _sample(self, domain: str) -> str | None:
+    async def _sample(self, domain: str, ask: Ask) -> str | None:
         impossible = Name("zz" + secrets.token_hex(12), domain)
-        what = (await self._client.call(READ, impossible.arguments)).what
+        what = await ask(impossible)
         shape = self._shape(impossible, what)
         if isinstance(what, Answered) or shape is None:
             return shape
