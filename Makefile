@@ -11,7 +11,7 @@ PACKAGES := ./deploy/packages
 # Extra words for pytest, e.g. `make test TESTS="tests/unit -x"`.
 TESTS ?=
 
-.PHONY: help install demo up test pythons lint types format contracts bench torture lock clean
+.PHONY: help install demo up test pythons lint types format contracts bench torture soak lock clean
 
 help: ## list the wishes
 	@sed -nE 's/^([a-z-]+):.*## (.*)$$/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r wish text; do printf '  make %-10s %s\n' "$$wish" "$$text"; done
@@ -73,6 +73,10 @@ STORM ?=
 torture: $(DEVELOPMENT) ## a seeded storm of faults over the real parts (SEED=… MINUTES=… COMMANDS=…)
 	@$(PACKAGES) rabbitmq-server postgresql libfaketime
 	@$(PY) -m tests.faults --seed $(SEED) --minutes $(MINUTES) $(if $(COMMANDS),--commands $(COMMANDS)) $(STORM)
+
+soak: $(DEVELOPMENT) ## steady load for MINUTES=60: is memory, files, connections, journal, latency flat?
+	@$(PACKAGES) rabbitmq-server postgresql
+	@$(PY) -m tests.faults.soak --minutes $(if $(filter file,$(origin MINUTES)),60,$(MINUTES)) $(STORM)
 
 lock: $(DEVELOPMENT) ## resolve the dependencies again (from where pip is configured to look)
 	@./deploy/lock

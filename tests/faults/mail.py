@@ -132,12 +132,13 @@ def _seconds(rfc3339: str | None) -> float | None:
 
 @dataclass(slots=True)
 class Ear:
-    """Hears all of an exchange, over a queue that outlives every restart of the broker."""
+    """Hears all of an exchange, over a queue that outlives every restart of the broker. `keep`: in `heard`."""
 
     url: str
     exchange: Exchange
     heard: list[Heard] = field(default_factory=list)
     told: Sequence[Callable[[Heard], None]] = ()
+    keep: bool = True
     ready: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
@@ -171,7 +172,8 @@ class Ear:
         one = Heard(
             self.exchange, event["type"], event["id"], about, attributes, data, message.body, time.time()
         )
-        self.heard.append(one)
+        if self.keep:
+            self.heard.append(one)
         for tell in self.told:
             tell(one)
         with suppress(*GONE):

@@ -21,7 +21,7 @@ from tests.services.private import need_postgresql, need_rabbitmq
 from tests.support.storm import ROOT
 
 pytestmark = pytest.mark.timeout(420)
-MINUTES, COMMANDS = 0.4, 260
+MINUTES, COMMANDS = 0.3, 200
 WITHIN = 400.0  # seconds: starts, and what a busy machine needs until nothing is left
 
 
