@@ -11,7 +11,7 @@ PACKAGES := ./deploy/packages
 # Extra words for pytest, e.g. `make test TESTS="tests/unit -x"`.
 TESTS ?=
 
-.PHONY: help install demo up test pythons lint types format contracts bench torture soak lock clean
+.PHONY: help install demo up test pythons lint types format contracts bench torture soak fuzz audit lock clean
 
 help: ## list the wishes
 	@sed -nE 's/^([a-z-]+):.*## (.*)$$/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r wish text; do printf '  make %-10s %s\n' "$$wish" "$$text"; done
@@ -77,6 +77,13 @@ torture: $(DEVELOPMENT) ## a seeded storm of faults over the real parts (SEED=�
 soak: $(DEVELOPMENT) ## steady load for MINUTES=60: is memory, files, connections, journal, latency flat?
 	@$(PACKAGES) rabbitmq-server postgresql
 	@$(PY) -m tests.faults.soak --minutes $(if $(filter file,$(origin MINUTES)),60,$(MINUTES)) $(STORM)
+
+# MINUTES in all, over the three parsers; what is found is kept in .run/fuzz. SEED=… runs the same inputs again.
+fuzz: $(DEVELOPMENT) ## bent messages, answers and WSDLs against their parsers (MINUTES=60 SEED=…)
+	@$(PY) -m tests.security.fuzzing --minutes $(or $(MINUTES),60) $(if $(SEED),--seed $(SEED))
+
+audit: $(DEVELOPMENT) ## known weaknesses of the pinned packages (ADVISORIES=… names a mirror), licences, hashes
+	@$(PY) -m tests.security.dependencies
 
 lock: $(DEVELOPMENT) ## resolve the dependencies again (from where pip is configured to look)
 	@./deploy/lock
