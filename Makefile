@@ -80,7 +80,7 @@ soak: $(DEVELOPMENT) ## steady load for MINUTES=60: is memory, files, connection
 
 # MINUTES in all, over the three parsers; what is found is kept in .run/fuzz. SEED=… runs the same inputs again.
 fuzz: $(DEVELOPMENT) ## bent messages, answers and WSDLs against their parsers (MINUTES=60 SEED=…)
-	@$(PY) -m tests.security.fuzzing --minutes $(or $(MINUTES),60) $(if $(SEED),--seed $(SEED))
+	@$(PY) -m tests.security.fuzzing --minutes $(if $(filter file,$(origin MINUTES)),60,$(MINUTES)) $(if $(filter-out random,$(SEED)),--seed $(SEED))
 
 audit: $(DEVELOPMENT) ## known weaknesses of the pinned packages (ADVISORIES=… names a mirror), licences, hashes
 	@$(PY) -m tests.security.dependencies
