@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, NullPool, create_engine, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -20,6 +21,7 @@ from worker.journal.opening import open_journal
 from worker.journal.port import JournalError
 from worker.journal.tables import metadata
 from worker.journal.vault import Vault, new_key
+from worker.journal.version import NEWEST, is_newest
 
 ROOT = Path(__file__).parents[2]
 KEY = new_key()
@@ -127,6 +129,16 @@ async def test_an_upgrade_keeps_what_is_there_and_counts_it(url: str) -> None:
     await schema.prepare(url, only_empty=False)
     counters = dict(await on(url, sql("SELECT name, value FROM counters")))
     assert (counters["quarantine_rows"], counters["quarantine_bytes"]) == (1, 7)
+
+
+async def test_whether_the_schema_is_the_newest_is_known_without_the_tools_that_make_it(url: str) -> None:
+    head = ScriptDirectory(str(ROOT / "worker/journal/migrations")).get_current_head()
+    assert head == NEWEST
+    assert not await is_newest(url)
+    await opened(url)
+    assert await is_newest(url)
+    await on(url, lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '0001'")))
+    assert not await is_newest(url)
 
 
 async def test_a_newer_schema_stops_the_start(url: str) -> None:

@@ -8,8 +8,8 @@ from worker.journal.driver import Driver
 from worker.journal.journal import StoredJournal
 from worker.journal.port import JournalError
 from worker.journal.postgres import PostgresDriver
-from worker.journal.schema import prepare, sqlite_path
 from worker.journal.sqlite import SqliteDriver
+from worker.journal.version import is_newest, sqlite_path
 
 SCHEMES = "sqlite:///worker.db or postgresql://user@host/database"
 
@@ -23,7 +23,10 @@ async def open_journal(
     """
     if not url.startswith(("sqlite:///", "postgresql://")):
         raise JournalError(f"[journal] url must be {SCHEMES}")
-    await prepare(url, only_empty=True)
+    if not await is_newest(url):
+        from worker.journal.schema import prepare
+
+        await prepare(url, only_empty=True)
     driver: Driver
     if url.startswith("sqlite"):
         driver = SqliteDriver(sqlite_path(url), exclusive=exclusive)

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from worker.journal.port import JournalDown, JournalError
+from worker.journal.version import sqlite_path
 
 LOCK = 0x70726F76_00000001  # one process at a time makes or changes the schema
 PATIENCE = 10.0  # seconds for a connection, and for another process that makes the schema
@@ -109,11 +110,6 @@ async def prepare(url: str, *, only_empty: bool) -> str:
             raise JournalError(f"[journal] url: there is no folder {path.absolute().parent}: make it first")
         return _sqlite(path, only_empty)
     return await _postgres(url, only_empty)
-
-
-def sqlite_path(url: str) -> Path:
-    """`sqlite:///worker.db` is relative, `sqlite:////var/lib/worker.db` is absolute."""
-    return Path(url.removeprefix("sqlite:///"))
 
 
 def differences(connection: Connection) -> list[Any]:

@@ -249,8 +249,17 @@ class Operation:
         return Fault(declared is not None, (said or fault.findtext("faultstring") or "").strip())
 
 
+MOST_ATTRIBUTES = (
+    1000  # of one element, "=" in its text included: reading them costs the square of their number
+)
+
+
 def parse(body: bytes) -> etree._Element:
     """The root of an XML text from outside. Raises Garbage; entities are never resolved, nothing is fetched."""
+    if body.count(b"=") > MOST_ATTRIBUTES and any(
+        part.count(b"=") > MOST_ATTRIBUTES for part in body.split(b"<")
+    ):
+        raise Garbage("an element of the answer has too many attributes")
     parser = etree.XMLParser(
         resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True
     )
