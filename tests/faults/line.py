@@ -1,8 +1,8 @@
 """Order: can what the platform did to one subscriber be explained by its commands, one at a time, in their order?
 
 A command's calls stand together, because it holds its key until it has ended. A `set` may stand there more than
-once; it may be missing where the platform was as wanted already (its only call was lost, and a reading showed that
-there was nothing left to do). What is not explained is explained with one promise broken, to say which one it was.
+once; it may be missing where the platform was as wanted already: its only call was lost (the audit says that it was
+in doubt), and a reading showed that there was nothing left to do. Nobody is blocked at first. What is not explained is explained with one promise broken, to say which one it was.
 """
 
 from __future__ import annotations
@@ -204,13 +204,19 @@ def _ends(
 def _call_ends(
     part: Part, call: Call, marks: Sequence[Applied], index: int, flags: Sequence[Mapping[str, bool]]
 ) -> Iterator[int]:
-    if call.flag is not None and flags[index].get(call.flag[0], call.flag[1]) == call.flag[1]:
-        yield index
+    if call.flag is not None and part.story.doubted:
+        name, value = call.flag
+        if flags[index].get(name, _at_first(name)) == value:
+            yield index
     while index < len(marks) and _is(marks[index], call, part.story):
         index += 1
         yield index
         if call.once and not part.repeats:
             return
+
+
+def _at_first(name: str) -> bool:
+    return name.startswith("active")
 
 
 def _is(mark: Applied, call: Call, story: Story) -> bool:

@@ -164,6 +164,11 @@ class Story:
         return Decimal(given) if isinstance(given, str) else None
 
     @property
+    def doubted(self) -> bool:
+        """An answer to one of its calls was lost, as far as the audit events tell."""
+        return not self.traces or bool({"in_doubt", "rescued"} & set(self.traces))
+
+    @property
     def by_hand(self) -> bool:
         """A person said what it did: the worker vouches for nothing."""
         return self.code == "resolved_by_operator" or "resolved" in self.traces

@@ -111,12 +111,23 @@ def test_a_set_may_be_asked_for_again(made: Made) -> None:
     clean(made.history())
 
 
-def test_a_set_that_was_there_already_needs_no_call(made: Made) -> None:
+@pytest.mark.parametrize("doubt", [True, False])
+def test_a_set_that_was_there_already_needs_no_call_if_its_own_was_lost(made: Made, doubt: bool) -> None:
     made.carry_out(made.send("calls.block.v1", "joao"))
-    lost_before = made.send("calls.block.v1", "joao")
-    made.record("admitted", lost_before)
-    made.end(lost_before, "succeeded")
-    clean(made.history())
+    lost = made.send("calls.block.v1", "joao")
+    made.record("admitted", lost)
+    if doubt:
+        made.record("in_doubt", lost)
+    made.end(lost, "succeeded")
+    assert check(made.history()).found == (set() if doubt else {"effects missing"})
+
+
+def test_nobody_is_blocked_at_first(made: Made) -> None:
+    lost = made.send("calls.block.v1", "joao")
+    made.record("admitted", lost)
+    made.record("in_doubt", lost)
+    made.end(lost, "succeeded")
+    only(made.history(), "effects missing", lost.id)
 
 
 def test_commands_of_two_queues_have_no_order_between_them(made: Made) -> None:
