@@ -88,8 +88,7 @@ def show_faults() -> None:
         print(f"{lane}:")
         for kind in KINDS:
             if kind.lane == lane:
-                cannot = f" (not here: {kind.needs})" if kind.needs else ""
-                print(f"  {kind_of(kind):18} {(kind.__doc__ or '').splitlines()[0]}{cannot}")
+                print(f"  {kind_of(kind):18} {(kind.__doc__ or '').splitlines()[0]}")
 
 
 async def rage(plan: Plan) -> Outcome:
@@ -110,6 +109,7 @@ def told(outcome: Outcome, again: str) -> str:
         f"processes that ended by themselves: {outcome.exits}; the journal's disk: {outcome.disk}",
     ]
     lines += [f"left to do: {_counted(outcome.left)}"] if outcome.left else []
+    lines += [f"left out: {kind}, for {why}" for kind, why in outcome.left_out.items()]
     lines += [f"WRONG: {one}" for one in outcome.complaints]
     lines += [f"TROUBLE: {one}" for one in outcome.troubles]
     lines += [f"logs and settings: {outcome.folder}"] if outcome.folder else []

@@ -187,14 +187,16 @@ async def opened(seed: int, keep: bool = False, **tables: Mapping[str, Any]) -> 
     folder = Path(tempfile.mkdtemp(prefix="provisioning-storm-"))
     password = f"kennwort{os.urandom(8).hex()}"
     async with AsyncExitStack() as stack:
+        rabbit = PrivateRabbit()
         if not keep:
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        rabbit = PrivateRabbit()
         stack.callback(rabbit.stop)
         disk = Disk(lambda: postgres.pid)
         stack.callback(disk.remove)
         postgres = PrivatePostgres(disk.folder)
         stack.callback(postgres.stop)
+        if keep:
+            stack.callback(_keep_logs, folder, rabbit.folder, disk.folder)
         await asyncio.gather(asyncio.to_thread(rabbit.start), asyncio.to_thread(postgres.start))
         await asyncio.to_thread(postgres.create_database, DATABASE)
         platform = await stack.enter_async_context(Platform(folder, seed, password))
@@ -203,6 +205,11 @@ async def opened(seed: int, keep: bool = False, **tables: Mapping[str, Any]) -> 
         stack.callback(arena.close)
         await _furnish(arena, stack, password, tables)
         yield arena
+
+
+def _keep_logs(folder: Path, *services: Path) -> None:
+    for service in services:
+        shutil.copytree(service / "log", folder / "services", dirs_exist_ok=True)
 
 
 async def _furnish(

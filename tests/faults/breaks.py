@@ -5,37 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
-from dataclasses import dataclass
-from random import Random
-from typing import Any, ClassVar
 
-from tests.faults.arena import FAKETIME, LEASE, SETTLE, SKEWED, Arena, Slot, in_thread
+from tests.faults.arena import FAKETIME, LEASE, SKEWED, Arena, Slot, in_thread
+from tests.faults.breaking import Break
 from tests.faults.links import Link
+from tests.faults.platform_breaks import Calls, FreezeChanges, FreezePlatform, LostPassword, Outage
 from worker.sandbox.processes import ServiceError
 
 STOP = 40.0  # seconds for a clean stop: grace 10, what is flushed, and a busy machine
-
-
-@dataclass(slots=True)
-class Break:
-    """One thing that goes wrong. `target` is told in the report; `seconds` is how long it lasts."""
-
-    arena: Arena
-    chance: Random
-    target: str = ""
-    seconds: float = 0.0
-    lane: ClassVar[str]
-    share: ClassVar[int] = 1  # cards in the deck
-    needs: ClassVar[str] = ""  # why it cannot be done here, "" where it can
-
-    def draw(self) -> None:
-        """Choose target and length. All that is random about it is chosen here."""
-
-    async def begin(self) -> None:
-        raise NotImplementedError
-
-    async def end(self) -> None:
-        """Mend it; also called when the storm ends before its time."""
 
 
 # ---------------------------------------------------------------- workers
@@ -245,6 +222,10 @@ class EndSessions(OnDatabase):
 class FullDisk(OnDatabase):
     """The journal's disk is full. A server that stops over it is started again once there is space."""
 
+    @classmethod
+    def why_not(cls, arena: Arena) -> str:
+        return arena.disk.why_never_full
+
     def draw(self) -> None:
         self.target, self.seconds = "disk of the journal", self.chance.uniform(2.0, 6.0)
 
@@ -349,94 +330,6 @@ class MuteLink(OnLink):
         link.silence(inward=False)
 
 
-# ---------------------------------------------------------------- the platform
-
-
-class OnPlatform(Break):
-    lane = "platform"
-
-    def draw(self) -> None:
-        self.target = "sippulse"
-
-
-class FreezePlatform(OnPlatform):
-    """It answers nobody for longer than `settle`; what came meanwhile is applied, in order, afterwards."""
-
-    def draw(self) -> None:
-        self.target, self.seconds = "sippulse", SETTLE + self.chance.uniform(0.5, 4.0)
-
-    async def begin(self) -> None:
-        await self.arena.platform.tell("freeze")
-
-    async def end(self) -> None:
-        await self.arena.platform.tell("thaw")
-
-
-class FreezeChanges(FreezePlatform):
-    """Its reads answer; what changes something is taken in, and applied later, inside `settle`."""
-
-    def draw(self) -> None:
-        self.target = "sippulse " + self.chance.choice(
-            ("addCredit", "insertSubscriber", "block*", "activate*")
-        )
-        self.seconds = self.chance.uniform(0.3, 1.0)
-
-    async def begin(self) -> None:
-        await self.arena.platform.tell("freeze", operation=self.target.removeprefix("sippulse "))
-
-    async def end(self) -> None:
-        await self.arena.platform.tell("thaw", operation=self.target.removeprefix("sippulse "))
-
-
-class Outage(OnPlatform):
-    """It answers everything with an error, and does nothing."""
-
-    def draw(self) -> None:
-        self.target, self.seconds = "sippulse", self.chance.uniform(1.0, 4.0)
-
-    async def begin(self) -> None:
-        await self.arena.platform.tell("faults", rules=[{"kind": self._kind()}, *STANDING], replace=True)
-
-    def _kind(self) -> str:
-        return self.chance.choice(("html500", "undeclared", "busy", "drop_before"))
-
-    async def end(self) -> None:
-        await self.arena.platform.tell("faults", rules=list(STANDING), replace=True)
-
-
-class LostPassword(Outage):
-    """Somebody changes the platform's password, and changes it back."""
-
-    async def begin(self) -> None:
-        await self.arena.platform.tell("principal", password="not-what-the-worker-knows")
-
-    async def end(self) -> None:
-        await self.arena.platform.tell("principal", password=self.arena.secrets[0])
-
-
-# Faults that the platform has all the time. What is late lands after the deadline and well inside `settle`.
-_CHANGES: list[dict[str, Any]] = [
-    {"kind": "late", "since": "hangup", "seconds": 0.6, "share": 0.005},
-    {"kind": "late", "connection": "drop", "seconds": 0.8, "share": 0.005},
-    {"kind": "undeclared", "applied": True, "share": 0.004},
-    {"kind": "html500", "applied": True, "share": 0.004},
-    {"kind": "lost", "seconds": 1.6, "share": 0.025},
-    {"kind": "busy", "share": 0.005},
-    {"kind": "declared", "text": "no reason given", "share": 0.003},
-    {"kind": "delay", "seconds": 0.1, "share": 0.15},
-]
-_LIES = [  # done, but said to be refused: only where a reading can show it
-    {"kind": "declared", "text": "internal error", "applied": True, "share": 0.004},
-    {"kind": "busy", "applied": True, "share": 0.004},
-]
-STANDING: tuple[dict[str, Any], ...] = (
-    *({"operation": ["addCredit", "insertSubscriber"], **rule} for rule in _LIES),
-    *({"operation": "@changes", **rule} for rule in _CHANGES),
-    {"operation": "@reads", "mix": {"html500": 1, "drop_before": 1, "garbage": 1, "busy": 1}, "share": 0.01},
-    {"operation": "@reads", "kind": "delay", "seconds": 0.1, "share": 0.1},
-)
-
-
 # ---------------------------------------------------------------- the clock
 
 
@@ -444,7 +337,10 @@ class SkewClock(Break):
     """One worker's clock is set: forwards, backwards, by seconds or by days."""
 
     lane = "clock"
-    needs = "" if FAKETIME else "libfaketime is not installed"
+
+    @classmethod
+    def why_not(cls, arena: Arena) -> str:
+        return "" if FAKETIME else "libfaketime is not installed"
 
     def draw(self) -> None:
         by = self.chance.choice((-86400, -3600, -30, -3, 3, 30, 3600, 86400 * 30))
@@ -462,6 +358,6 @@ KINDS: tuple[type[Break], ...] = (
     *(RestartBroker, KillBroker, CloseConnections, CloseChannels, MemoryAlarm),
     *(RestartDatabase, KillDatabase, EndSessions, FullDisk),
     *(CutLink, RefuseLink, SlowLink, SilentLink, DeafLink, MuteLink),
-    *(FreezePlatform, FreezeChanges, Outage, LostPassword),
+    *(FreezePlatform, FreezeChanges, Outage, LostPassword, Calls),
     SkewClock,
 )

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
+from worker.sandbox.processes import children_of
 
 NEW_MOUNTS = 0x00020000  # CLONE_NEWNS
 LARGE = 8 * 1024**3  # bytes; of memory, but only what is written is taken
@@ -49,6 +49,12 @@ class Disk:
     @property
     def kind(self) -> str:
         return "tmpfs" if self._mounted else "file size limit"
+
+    @property
+    def why_never_full(self) -> str:
+        """ "" where it can be filled."""
+        may = self._mounted or os.geteuid() != 0
+        return "" if may else "root may not mount here, and may not limit another user's files"
 
     def fill(self) -> None:
         if self._mounted:
@@ -85,12 +91,10 @@ class Disk:
         subprocess.run(words, check=True, capture_output=True)
 
     def _limit(self, size: int) -> None:
-        """Of the server and its sessions; new ones inherit it from the server."""
+        """Of the server and its sessions; new ones inherit it from the server. Raises where it may not be set."""
         if (pid := self._server()) is None:
             return
-        with suppress(psutil.Error):
-            server = psutil.Process(pid)
-            for each in (server, *server.children(recursive=True)):
-                with suppress(psutil.Error, OSError):
-                    _, hard = each.rlimit(resource.RLIMIT_FSIZE)
-                    each.rlimit(resource.RLIMIT_FSIZE, (size, hard))
+        for each in (pid, *children_of(pid)):
+            with suppress(ProcessLookupError):
+                _, hard = resource.prlimit(each, resource.RLIMIT_FSIZE)
+                resource.prlimit(each, resource.RLIMIT_FSIZE, (size, hard))

@@ -137,6 +137,8 @@ class Link:
                 if not self._hangups:
                     await self._whole(way)
                 raise
+            if not chunk and self._hangups and any(self._silent.values()):
+                raise ConnectionResetError("hung up while the link was silent")
             way.held.append((loop.time() + self._delay, chunk))
             way.size += len(chunk)
             way.changed.set()

@@ -91,7 +91,8 @@ class Post:
 
     async def _one(self, exchange: Any, one: Message) -> None:
         event = one.stamped(self._began)
-        record = self.records.setdefault(str(event["id"]), Record(event, one.queue, time.time()))
+        name = f"{event['id']} {json.dumps(event['data'], sort_keys=True)}"  # one id may stand for two orders
+        record = self.records.setdefault(name, Record(event, one.queue, time.time()))
         record.times += 1
         await exchange.publish(_wire(event, one.binary), "storm", mandatory=True, timeout=PATIENCE)
         record.confirmed = True

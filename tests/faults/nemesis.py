@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from random import Random
 
 from tests.faults.arena import Arena
-from tests.faults.breaks import KINDS, Break
+from tests.faults.breaking import Break
+from tests.faults.breaks import KINDS
 from tests.faults.history import Fault
 
 Say = Callable[[str], None]
@@ -43,10 +44,18 @@ class Nemesis:
 
     def lanes(self) -> dict[str, list[type[Break]]]:
         found: dict[str, list[type[Break]]] = {}
-        for kind in KINDS:
-            if not kind.needs and (not self.only or {kind.lane, kind_of(kind)} & set(self.only)):
+        for kind in self._wanted():
+            if not kind.why_not(self.arena):
                 found.setdefault(kind.lane, []).append(kind)
         return found
+
+    def left_out(self) -> dict[str, str]:
+        """What was wanted and cannot be done on this machine, and why."""
+        reasons = {kind_of(kind): kind.why_not(self.arena) for kind in self._wanted()}
+        return {kind: why for kind, why in reasons.items() if why}
+
+    def _wanted(self) -> list[type[Break]]:
+        return [kind for kind in KINDS if not self.only or {kind.lane, kind_of(kind)} & set(self.only)]
 
     async def rage(self, seconds: float) -> None:
         """Break and mend for so long. Everything is mended when it returns."""
@@ -55,7 +64,7 @@ class Nemesis:
 
     async def _lane(self, lane: str, kinds: list[type[Break]], until: float) -> None:
         chance = Random(f"{self.seed}/{lane}")
-        for kind in _dealt(kinds, chance):
+        for kind in dealt(kinds, chance):
             one = kind(self.arena, chance)
             one.draw()
             gap = chance.expovariate(1 / (PACE[lane] * self.pace)) + 0.5
@@ -84,7 +93,7 @@ class Nemesis:
             self.errors.append(f"mending {kind}: {error!r}")
 
 
-def _dealt(kinds: list[type[Break]], chance: Random) -> Iterator[type[Break]]:
+def dealt(kinds: list[type[Break]], chance: Random) -> Iterator[type[Break]]:
     while True:
         deck = [kind for kind in kinds for _ in range(kind.share)]
         chance.shuffle(deck)

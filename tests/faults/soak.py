@@ -27,12 +27,12 @@ import psutil
 
 from tests.faults.arena import DATABASE, Arena, opened
 from tests.faults.beside import beside
-from tests.faults.breaks import STANDING
 from tests.faults.disk import own_mounts
 from tests.faults.graph import Chart, draw
 from tests.faults.history import Heard
 from tests.faults.mail import Ear, Post
 from tests.faults.people import People
+from tests.faults.platform_breaks import STANDING
 from tests.faults.workload import BULK, INTERACTIVE, SOURCES, Event, Message
 from tests.support.amqp import command
 from tests.support.storm import DOMAIN, FINAL, PLATFORM
@@ -164,8 +164,6 @@ class Soak:
             return
         self.ended += 1
         self.took.append((time.monotonic() - self.given.pop(event.command)) * 1000)
-        for post in self.posts.values():
-            post.records.pop(event.command, None)
 
     async def _purge(self) -> None:
         while True:
@@ -178,6 +176,8 @@ class Soak:
         every = max(2.0, self.minutes * 60 / 360)
         while True:
             await asyncio.sleep(every)
+            for post in self.posts.values():
+                post.records.clear()  # nobody asks for them here, and we must not grow either
             minutes = (time.time() - self.began) / 60
             await self._of_workers(minutes)
             await self._of_journal(minutes)

@@ -20,11 +20,12 @@ import asyncpg
 from tests.faults import mail
 from tests.faults.arena import DATABASE, WORKERS, Arena, opened
 from tests.faults.beside import beside
-from tests.faults.breaks import STANDING, STOP
+from tests.faults.breaks import STOP
 from tests.faults.history import Applied, Heard, History
 from tests.faults.mail import Ear, Post
 from tests.faults.nemesis import Nemesis
 from tests.faults.people import People
+from tests.faults.platform_breaks import STANDING
 from tests.faults.workload import BULK, INTERACTIVE, Workload, write
 from tests.support.amqp import eventually
 from tests.support.storm import DOMAIN, FINAL
@@ -72,10 +73,21 @@ class Outcome:
     disk: str
     complaints: list[str] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
     folder: Path | None = None
 
     def as_json(self) -> dict[str, Any]:
-        names = ("faults", "platform_faults", "seconds", "left", "exits", "disk", "complaints", "troubles")
+        names = [
+            "faults",
+            "platform_faults",
+            "seconds",
+            "left",
+            "exits",
+            "disk",
+            "complaints",
+            "troubles",
+            "left_out",
+        ]
         plan = {"seed": self.plan.seed, "minutes": self.plan.minutes, "commands": self.plan.commands}
         return {**plan, **{name: getattr(self, name) for name in names}}
 
@@ -280,6 +292,7 @@ class Storm:
             arena.disk.kind,
             arena.complaints,
             troubles,
+            self.nemesis.left_out(),
             arena.folder if self.plan.keep else None,
         )
 

@@ -226,6 +226,13 @@ class Author:
         again = self._named(event["type"], life.queue, data, idempotencykey=event["idempotencykey"])
         self._put(again, life, at + self.chance.choice((0.0, 0.5, 6.0)))
 
+    def _same_id(self, event: Event, life: Life, at: float) -> None:
+        """A sender's mistake: another order under an id that it has used."""
+        self._put(event, life, at)
+        if event["type"] == "credit.add.v1":
+            other = {**event, "data": {**event["data"], "amount": "4.44"}}
+            self._put(other, life, at + self.chance.choice((0.0, 0.5, 6.0)))
+
 
 # How often, among the commands about a subscriber that is there.
 ORDERS: dict[Callable[[Author, Life], Event], float] = {
@@ -239,13 +246,14 @@ ORDERS: dict[Callable[[Author, Life], Event], float] = {
     Author._wrong: 2.5,
 }
 DRESSES: dict[Callable[[Author, Event, Life, float], None] | None, float] = {
-    None: 76,
+    None: 74,
     Author._expiring: 4,
     Author._later: 4,
     Author._dependent: 5,
     Author._cancelled: 4,
     Author._asked_for: 3,
     Author._same_key: 4,
+    Author._same_id: 2,
 }
 
 
