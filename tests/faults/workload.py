@@ -229,7 +229,7 @@ class Author:
     def _same_id(self, event: Event, life: Life, at: float) -> None:
         """A sender's mistake: another order under an id that it has used."""
         self._put(event, life, at)
-        if event["type"] == "credit.add.v1":
+        if event["data"].get("amount") in AMOUNTS:  # one that was refused would not have taken its id
             other = {**event, "data": {**event["data"], "amount": "4.44"}}
             self._put(other, life, at + self.chance.choice((0.0, 0.5, 6.0)))
 
