@@ -215,7 +215,8 @@ class PrivatePostgres:
     def _run(self, program: str, *words: str) -> str:
         done = subprocess.run(  # noqa: S603 - our own words, no shell
             [_program(program), *words],
-            env=_environment(),
+            # Asked for TLS, psql looks for a certificate at home: that of root is closed to the package's user.
+            env={**_environment(), "HOME": str(self.folder)},
             cwd=self.folder,
             user=self._user,
             group=self._group,
