@@ -11,7 +11,7 @@ from decimal import Decimal
 from itertools import combinations
 
 from tests.faults.history import Applied, History
-from tests.faults.line import disordered, lines_of
+from tests.faults.line import TANGLED, disordered, lines_of
 from tests.faults.report import Report
 from tests.faults.story import Extent, Name, Story
 
@@ -32,7 +32,7 @@ def weigh(report: Report, history: History, stories: Stories) -> None:
     lines = lines_of(stories)
     for subscriber in sorted({*lines, *marks} - complaints):
         if wrong := disordered(subscriber, lines.get(subscriber, []), marks[subscriber]):
-            report.bad[wrong[0]].append(wrong[1])
+            (report.excused if wrong[0] == TANGLED else report.bad)[wrong[0]].append(wrong[1])
 
 
 Complaint = tuple[str, str, str, bool]  # subscriber, heading, sentence, whether it is excused

@@ -15,6 +15,7 @@ from tests.faults.history import Applied
 from tests.faults.story import FLAGS, IGNORED, Call, Extent, Name, Story
 
 MOST_STATES = 200_000  # looked at for one subscriber; beyond it nothing is said
+TANGLED = "too tangled to judge"
 Chains = Sequence[Sequence["Part"]]
 Verdict = tuple[str, str]  # heading, sentence
 
@@ -81,8 +82,11 @@ def disordered(subscriber: str, chains: Chains, marks: Sequence[Applied]) -> Ver
     """What is wrong with one subscriber's line; None: nothing."""
     known = {part.story.id for chain in chains for part in chain}
     marks = [mark for mark in marks if _counts(mark, known)]
-    if explained(chains, marks) is not False:
-        return None
+    match explained(chains, marks):
+        case True:
+            return None
+        case None:
+            return TANGLED, f"{subscriber}: {len(known)} commands and {len(marks)} effects, in no one order"
     for heading, part, eased in _easings(chains):
         if explained(eased, marks):
             return heading, f"{part.story}, which {_said(part.story)}: {_SENTENCE[heading]}"
@@ -154,6 +158,7 @@ def _done(marks: Sequence[Applied]) -> str:
 def explained(chains: Chains, marks: Sequence[Applied]) -> bool | None:
     """Whether the marks are some interleaving of the chains; None: it is too much to tell."""
     flags = _flags(marks)
+    chains = [made for chain in chains if (made := [part for part in chain if part.most])]
     goal = (tuple(len(chain) for chain in chains), len(marks))
     start = (tuple(0 for _ in chains), 0)
     seen, waiting = {start}, [start]

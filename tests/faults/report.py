@@ -87,7 +87,7 @@ class Report:
     def render(self) -> str:
         lines = [f"{number:>9,}  {name}" for name, number in self.counts.items()]
         lines += [f"{len(found):>9,}  {heading}" for heading, found in self.bad.items()]
-        lines += _sentences("allowed by the promises", self.excused)
+        lines += _sentences("allowed, or not to be told", self.excused)
         lines += _sentences("WRONG", self.bad)
         lines += self._recoveries()
         verdict = "Everything that was promised held." if self.passed else "PROMISES WERE BROKEN."

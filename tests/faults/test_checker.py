@@ -442,6 +442,27 @@ def test_a_wrong_verdict_is_excused_only_where_others_made_the_figures_coincide(
     assert bool(report.excused["coincidence"]) is excused
 
 
+def test_a_line_that_is_too_tangled_to_judge_is_not_passed_over_in_silence(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.faults.line.MOST_STATES", 0)
+    made.carry_out(made.send("subscriber.block.v1", "joao"))
+    assert len(clean(made.history()).excused["too tangled to judge"]) == 1
+
+
+def test_many_commands_that_joined_late_are_no_tangle(made: Made) -> None:
+    later = [made.send("subscriber.block.v1", "joao", not_before=made.now) for _ in range(12)]
+    later += [credit(made, not_before=made.now, expires=made.now) for _ in range(12)]
+    for order in later[6:18]:
+        made.carry_out(order)
+    for order in (*later[:6], *later[18:]):
+        made.reject(order, "expired", "expired") if order.expires else made.carry_out(order)
+    report = clean(made.history())
+    assert not report.excused
+    made.applied.append(Applied(0, "removeSubscriber", f"joao@{DOMAIN}"))
+    assert not check(made.history()).passed
+
+
 def test_an_operators_word_is_his_own(made: Made) -> None:
     order = credit(made)
     made.record("admitted", order)
