@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import TypeVar
 
 import structlog
@@ -82,9 +82,10 @@ class Runner:
         asked = boottime()
         lease = self.line.settings.lease
         claims = await self._journal.claim(self.line.name, self._owner, free, lease)
+        back = crowding(claims)
         for claim in claims:
             self.line.guards[claim.id] = LeaseGuard(asked + lease)
-            task = asyncio.create_task(self._work(claim))
+            task = asyncio.create_task(self._work(claim, back=claim.id in back))
             self._tasks.add(task)
             task.add_done_callback(self._done)
         return len(claims) == free
@@ -104,10 +105,10 @@ class Runner:
         except TimeoutError:
             return
 
-    async def _work(self, claim: Claim) -> None:
+    async def _work(self, claim: Claim, *, back: bool) -> None:
         began = time.monotonic()
         try:
-            went = await self._attempt(claim)
+            went = await self._attempt(claim, back)
         finally:
             guard = self.line.guards.pop(claim.id)
         if went is None:
@@ -115,11 +116,13 @@ class Runner:
             return
         await self._settle(claim, went, guard, began)
 
-    async def _attempt(self, claim: Claim) -> Went | None:
+    async def _attempt(self, claim: Claim, back: bool) -> Went | None:
         """Cancelled at the end of the grace time: what was sent is in doubt, the rest is given back (P9)."""
         guard = self.line.guards[claim.id]
         try:
             alone, patience = claim.lapsed >= ALONE_AFTER, self.line.settings.lease_margin * 2 / 3
+            if back or (alone and self._gate.closed):
+                return not_alone(claim)
             async with self._gate.enter(alone=alone, patience=patience) as inside:
                 if not inside:
                     return not_alone(claim)
@@ -205,6 +208,12 @@ class Runner:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSING)
+
+
+def crowding(claims: Sequence[Claim]) -> set[int]:
+    """Of those that have to be alone all but the first: one that waited under its lease for another to kill the
+    process would have its own lease lapse with it, and be parked for nothing (rule 1)."""
+    return {claim.id for claim in [c for c in claims if c.lapsed >= ALONE_AFTER][1:]}
 
 
 def not_alone(claim: Claim) -> Went:
