@@ -8,6 +8,7 @@ import contextlib
 import json
 import logging
 import random
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -54,7 +55,11 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     put("--save", type=Path, metavar="FILE", help="write the history as JSON Lines; "
         "`python -m tests.faults.checker FILE` checks it again")  # fmt: skip
     put("--json", action="store_true", help="the report as one JSON object on standard output")
-    put("--keep", action="store_true", help="keep the folder with logs and settings, and say where it is")
+    put(
+        "--keep",
+        action="store_true",
+        help="keep the folder with logs and settings; what failed keeps it anyhow",
+    )
     put("--list", action="store_true", help="name all faults by lane, and stop")
     given = parser.parse_args(words)
     names = {*PACE, *map(kind_of, KINDS)}
@@ -75,7 +80,6 @@ def plan_of(given: argparse.Namespace) -> Plan:
         calm=given.calm,
         pace=given.pace,
         quiet=given.quiet,
-        keep=given.keep,
     )
 
 
@@ -112,8 +116,17 @@ def told(outcome: Outcome, again: str) -> str:
     lines += [f"left out: {kind}, for {why}" for kind, why in outcome.left_out.items()]
     lines += [f"WRONG: {one}" for one in outcome.complaints]
     lines += [f"TROUBLE: {one}" for one in outcome.troubles]
-    lines += [f"logs and settings: {outcome.folder}"] if outcome.folder else []
+    lines += [f"logs and settings: {outcome.folder}"] if outcome.folder.exists() else []
     return "\n".join(lines)
+
+
+def more(given: argparse.Namespace) -> str:
+    """What else on the command line made this storm what it was."""
+    words = [f'--only "{name}"' for name in given.only]
+    words += ["--calm"] if given.calm else []
+    words += [f"--pace {given.pace:g}"] if given.pace != 1 else []
+    words += [f"--subscribers {given.subscribers}"] if given.subscribers else []
+    return f" STORM='{' '.join(words)}'" if words else ""
 
 
 def _counted(counts: dict[str, int]) -> str:
@@ -138,7 +151,9 @@ def main() -> int:
         outcome.history.save(given.save)
     report = check(outcome.history)
     passed = report.passed and not outcome.complaints and not outcome.left
-    again = f"make torture SEED={plan.seed} MINUTES={plan.minutes:g} COMMANDS={plan.commands}"
+    if passed and not given.keep:
+        shutil.rmtree(outcome.folder, ignore_errors=True)
+    again = f"make torture SEED={plan.seed} MINUTES={plan.minutes:g} COMMANDS={plan.commands}{more(given)}"
     if given.json:
         figures: dict[str, Any] = {**outcome.as_json(), "report": report.as_json(), "passed": passed}
         with contextlib.suppress(BrokenPipeError):

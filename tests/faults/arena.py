@@ -76,6 +76,7 @@ class Arena:
     complaints: list[str] = field(default_factory=list)
     exits: int = 0  # processes that ended by themselves, and were started again
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    kept: bool = False
 
     @property
     def operator(self) -> Path:
@@ -150,6 +151,11 @@ class Arena:
         """What is written into it is added to the clock of one worker: `+3600` is an hour."""
         return self.folder / "clock"
 
+    def take_logs_of_services(self) -> None:
+        for service in (self.rabbit.folder, self.postgres.folder):
+            shutil.copytree(service / "log", self.folder / "services", dirs_exist_ok=True)
+        self.logs += sorted(one for one in (self.folder / "services").rglob("*") if one.is_file())
+
     def close(self) -> None:
         for slot in self.slots:
             if slot.process is not None:
@@ -182,21 +188,22 @@ class Platform(Sippulse):
 
 
 @asynccontextmanager
-async def opened(seed: int, keep: bool = False, **tables: Mapping[str, Any]) -> AsyncIterator[Arena]:
-    """Everything started, and no worker yet. `tables`: settings over ours; `keep`: the folder with the logs."""
+async def opened(seed: int, **tables: Mapping[str, Any]) -> AsyncIterator[Arena]:
+    """Everything started, and no worker yet. `tables`: settings over ours.
+
+    The folder with logs and settings goes as well, unless somebody has set `arena.kept`.
+    """
     folder = Path(tempfile.mkdtemp(prefix="provisioning-storm-"))
     password = f"kennwort{os.urandom(8).hex()}"
+    arena: Arena | None = None
     async with AsyncExitStack() as stack:
+        stack.callback(lambda: None if arena and arena.kept else shutil.rmtree(folder, ignore_errors=True))
         rabbit = PrivateRabbit()
-        if not keep:
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
         stack.callback(rabbit.stop)
         disk = Disk(lambda: postgres.pid)
         stack.callback(disk.remove)
         postgres = PrivatePostgres(disk.folder)
         stack.callback(postgres.stop)
-        if keep:
-            stack.callback(_keep_logs, folder, rabbit.folder, disk.folder)
         await asyncio.gather(asyncio.to_thread(rabbit.start), asyncio.to_thread(postgres.start))
         await asyncio.to_thread(postgres.create_database, DATABASE)
         platform = await stack.enter_async_context(Platform(folder, seed, password))
@@ -205,11 +212,6 @@ async def opened(seed: int, keep: bool = False, **tables: Mapping[str, Any]) -> 
         stack.callback(arena.close)
         await _furnish(arena, stack, password, tables)
         yield arena
-
-
-def _keep_logs(folder: Path, *services: Path) -> None:
-    for service in services:
-        shutil.copytree(service / "log", folder / "services", dirs_exist_ok=True)
 
 
 async def _furnish(

@@ -52,7 +52,6 @@ class Plan:
     calm: bool = False
     pace: float = 1.0
     quiet: float = QUIET
-    keep: bool = False
 
     @property
     def seconds(self) -> float:
@@ -61,7 +60,10 @@ class Plan:
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of it. `complaints`: what should not have happened and no history shows; `troubles`: of our own."""
+    """What came of it. `complaints`: what should not have happened and no history shows; `troubles`: of our own.
+
+    `folder`: logs and settings, which the history's `logs` are read from; whoever has it removes it.
+    """
 
     plan: Plan
     history: History
@@ -74,7 +76,7 @@ class Outcome:
     complaints: list[str] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
-    folder: Path | None = None
+    folder: Path = Path()
 
     def as_json(self) -> dict[str, Any]:
         names = [
@@ -99,7 +101,7 @@ async def storm(plan: Plan, say: Say = lambda text: None) -> Outcome:
     say(
         f"seed {plan.seed}: {work.commands} commands about {len(work.subscribers)} subscribers and more; starting"
     )
-    async with opened(plan.seed, plan.keep) as arena:
+    async with opened(plan.seed) as arena:
         return await Storm(plan, work, arena, say).run(began)
 
 
@@ -132,6 +134,7 @@ class Storm:
             verified = await self.arena.worker("audit", "verify", within=300)
             await self._all_heard()
             await self._stop(tasks[2])
+            self.arena.take_logs_of_services()
             history = await self._history(None if verified.code == 0 else verified.out + verified.err)
         return self._outcome(history, time.monotonic() - started)
 
@@ -279,6 +282,7 @@ class Storm:
         for fault in history.faults:
             faults[fault.kind] = faults.get(fault.kind, 0) + 1
         arena, troubles = self.arena, list(self.nemesis.errors)
+        arena.kept = True
         if unordered := [name for post in self.posts.values() for name in post.unordered]:
             troubles.append(f"RabbitMQ took later messages and not earlier ones: {unordered[:5]}")
         return Outcome(
@@ -293,7 +297,7 @@ class Storm:
             arena.complaints,
             troubles,
             self.nemesis.left_out(),
-            arena.folder if self.plan.keep else None,
+            arena.folder,
         )
 
     async def _progress(self) -> None:

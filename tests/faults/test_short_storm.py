@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import signal
 import sys
@@ -31,6 +32,7 @@ async def rage(seed: int, history: Path) -> tuple[dict[str, Any], str]:
     storm = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.faults", *words, "--json", "--save", str(history)),
         cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(history.parent)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
