@@ -93,7 +93,7 @@ def add(platform: Platform, table: str, values: Values, *names: str) -> Row:
     """A new row, unless there is one that is the same in these fields and this platform minds."""
     kept = platform.objects[table]
     same = {name: values.get(name) for name in names}
-    if platform.switches.duplicates == "refuse" and kept.find(same):
+    if same and platform.switches.duplicates == "refuse" and kept.find(same):
         raise Declared("duplicate_object", what=table)
     return kept.add(values)
 
