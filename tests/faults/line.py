@@ -187,7 +187,7 @@ def _flags(marks: Sequence[Applied]) -> list[dict[str, bool]]:
         if mark.operation in FLAGS:
             name, value = FLAGS[mark.operation]
             after[name] = value
-        elif mark.operation not in ("addCredit", "blockSubscriber", "activateSubscriber"):
+        elif mark.operation in ("insertSubscriber", "removeSubscriber", "updateSubscriber"):
             after.clear()  # it is another record, or rewritten
         known.append(after)
     return known

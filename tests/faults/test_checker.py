@@ -122,6 +122,16 @@ def test_a_set_that_was_there_already_needs_no_call_if_its_own_was_lost(made: Ma
     assert check(made.history()).found == (set() if doubt else {"effects missing"})
 
 
+def test_what_no_field_shows_says_nothing_of_the_others(made: Made) -> None:
+    made.carry_out(made.send("calls.block.v1", "joao"))
+    made.carry_out(made.send("calls.block.v1", "joao", kinds=["private"]))
+    lost = made.send("calls.block.v1", "joao")
+    made.record("admitted", lost)
+    made.record("rescued", lost)
+    made.end(lost, "succeeded")
+    clean(made.history())
+
+
 def test_nobody_is_blocked_at_first(made: Made) -> None:
     lost = made.send("calls.block.v1", "joao")
     made.record("admitted", lost)
