@@ -98,6 +98,21 @@ async def test_rule_6_4_republish_sends_what_nobody_took_under_the_same_ids(
     assert await journal.republish(0.0, True, "ann", "once more") == 0
 
 
+async def test_p8_audit_events_sent_again_out_of_their_row_keep_their_exact_bytes(
+    journal: StoredJournal,
+) -> None:
+    await admit(journal, order("m-1"), order("m-2", BOB))
+    await run_all(journal)
+    await journal.seal(100)
+    rows = await journal.unpublished(100)
+    first = {out.event_id: out.body for out in rows}
+    await journal.published([(out, n % 2 == 0) for n, out in enumerate(rows)])  # every second one nobody took
+    await journal.republish(0.0, True, "ann", "a consumer is bound now")
+    again_ = await journal.unpublished(100)
+    assert {out.event_id for out in again_} == {out.event_id for n, out in enumerate(rows) if n % 2}
+    assert all(first[out.event_id] == out.body for out in again_)
+
+
 async def test_rule_6_4_republish_can_send_everything_since(journal: StoredJournal) -> None:
     await admit(journal, order("m-1"))
     await run_next(journal)

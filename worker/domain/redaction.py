@@ -99,7 +99,8 @@ def _named() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
         re.IGNORECASE | re.DOTALL,
     )
     escaped = re.compile(
-        rf"(&lt;(?:[\w.-]+:)?(?:{loose})(?:\s(?:(?!&gt;).)*)?(?<!/)&gt;)(?:(?!&lt;).)+",
+        # No `&lt;` between the name and its end: else each name would search to the end of the text.
+        rf"(&lt;(?:[\w.-]+:)?(?:{loose})(?:\s(?:(?!&[lg]t;).)*)?(?<!/)&gt;)(?:(?!&lt;).)+",
         re.IGNORECASE | re.DOTALL,
     )
     member = re.compile(

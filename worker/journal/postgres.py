@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -190,7 +191,20 @@ def _down(error: BaseException) -> NoReturn:
     state = str(getattr(error, "sqlstate", None) or "")
     if state.startswith("42"):  # a table or a right is missing: it does not come back by itself
         log.error("journal.statement_refused", error=type(error).__name__, sqlstate=state)
-    raise JournalDown(f"the database does not answer: {type(error).__name__}") from None
+    raise JournalDown(f"the database does not answer: {reason(error)}") from None
+
+
+def reason(error: BaseException) -> str:
+    """A word, or for TLS a sentence, about what an operator can put right; never the address or its password."""
+    match error:
+        case ssl.SSLCertVerificationError():
+            return f"its certificate is not accepted ({error.verify_message})"
+        case ssl.SSLError():
+            return f"TLS with it fails ({error.reason})"
+        case FileNotFoundError(filename=str(name)):
+            return f"there is no file {name}, which the address names"
+        case _:
+            return type(error).__name__
 
 
 async def _durable(connection: Any) -> None:

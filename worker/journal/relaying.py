@@ -81,12 +81,8 @@ async def unpublished(tx: Tx, core: Core, limit: int) -> list[Outgoing]:
     opened = [out for row in results if (out := _opened(core, row)) is not None]
     if not records:
         return opened
-    previous = await _mac_before(tx, core, records[0]["number"])
-    sealed = []
-    for row in records:
-        sealed.append(_record(core, row, previous))
-        previous = row["mac"]
-    return [*opened, *sealed]
+    before = await _macs_before(tx, core, records)
+    return [*opened, *(_record(core, row, before[row["number"]]) for row in records)]
 
 
 def _opened(core: Core, row: Row) -> Outgoing | None:
@@ -127,11 +123,15 @@ def _record(core: Core, row: Row, previous: str) -> Outgoing:
     )
 
 
-async def _mac_before(tx: Tx, core: Core, number: int) -> str:
-    rows = await tx.rows("SELECT mac FROM audit WHERE number = $1", number - 1)
-    if rows:
-        return str(rows[0]["mac"])
-    return (await head_of(tx, core, TAIL))[1] if number > 1 else GENESIS
+async def _macs_before(tx: Tx, core: Core, records: Sequence[Row]) -> dict[int, str]:
+    """By a record's number the mac of the one before it, which may have been published long ago, or purged."""
+    macs = {row["number"]: str(row["mac"]) for row in records}
+    gaps = [number - 1 for number in macs if number - 1 not in macs]
+    for row in await tx.rows("SELECT number, mac FROM audit WHERE number = ANY($1)", gaps):
+        macs[row["number"]] = str(row["mac"])
+    tail, tail_mac = await head_of(tx, core, TAIL)  # of the last one that was purged; genesis where none was
+    macs.setdefault(tail, tail_mac)
+    return {row["number"]: macs.get(row["number"] - 1, tail_mac) for row in records}
 
 
 async def published(tx: Tx, rows: Sequence[tuple[Outgoing, bool]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from worker.journal.port import JournalDown, JournalError
+from worker.journal.postgres import reason
 from worker.journal.version import sqlite_path
 
 LOCK = 0x70726F76_00000001  # one process at a time makes or changes the schema
@@ -85,19 +87,22 @@ def _begin_immediate(connection: Connection) -> None:
 
 async def _postgres(url: str, only_empty: bool) -> str:
     engine = create_async_engine(
-        url.replace("postgresql://", "postgresql+asyncpg://", 1),
+        "postgresql+asyncpg://",
         poolclass=NullPool,
-        connect_args={"timeout": PATIENCE},
+        # asyncpg reads the address itself, as the driver lets it: SQLAlchemy does not know sslmode and sslrootcert.
+        async_creator=lambda: asyncpg.connect(url, timeout=PATIENCE),
     )
     try:
         async with engine.begin() as connection:
             return await connection.run_sync(_upgrade, only_empty)
-    except (OSError, TimeoutError, DBAPIError, asyncpg.PostgresError) as error:
+    except (OSError, TimeoutError, DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         cause = getattr(error, "orig", None) or error
         state = str(getattr(cause, "sqlstate", None) or "")
         if state in NEEDS_A_PERSON:
             raise JournalError(f"[journal] url: {NEEDS_A_PERSON[state]}") from None
-        raise JournalDown(f"the database does not answer: {type(cause).__name__}") from None
+        if isinstance(cause, (ssl.SSLError, FileNotFoundError, asyncpg.InterfaceError)):
+            raise JournalError(f"[journal] url: {reason(cause)}") from None
+        raise JournalDown(f"the database does not answer: {reason(cause)}") from None
     finally:
         await engine.dispose()
 

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from worker.domain.outcome import Busy, Ill, NotSent, Refused, Unclear
+from worker.domain.redaction import Masker
 from worker.messages.errors import Code
 from worker.platforms.port import Unread
 from worker.platforms.sippulse.soap import Fault, Garbage, Operation
 from worker.platforms.transport import Answer, Lost
 
 MOST_TEXT = 500  # characters of a fault's text that go further
+MOST_LOOKED_AT = (
+    8192  # bytes of it, of which these are a part: an answer has up to 4 MiB, and masking its price
+)
 SHORTEST, LONGEST = 1.0, 3600.0  # seconds; what Retry-After may make of us
 BUSY_WITHOUT_A_WORD = 5.0  # seconds; a 429 without Retry-After, or a text that the table calls busy
 
 # Texts that say the same on every installation. None is documented, so there is none: see the settings.
 BUILT_IN: Mapping[str, str] = {}
-
-Mask = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +56,10 @@ class Refusals:
                 f"refusals: {pattern!r} = {word!r} is no meaning: use busy, ill or one of {known}"
             ) from None
 
-    def meaning(self, text: str, mask: Mask) -> Refused | Ill | Busy:
+    def meaning(self, text: str, masker: Masker) -> Refused | Ill | Busy:
         """Of a declared fault's whole text. What leaves here is masked and short."""
-        shown = bounded(mask(text)) or "(the platform gave no text)"
+        begun = masker.cut(text.encode("utf-8", "replace"), MOST_LOOKED_AT)
+        shown = bounded(begun) or "(the platform gave no text)"
         for pattern, word in self._table:
             if not pattern.search(text):
                 continue
@@ -72,7 +75,9 @@ def bounded(text: str) -> str:
     return line if len(line) <= MOST_TEXT else line[: MOST_TEXT - 1] + "…"
 
 
-def meaning(sent: Answer | Lost, operation: Operation, refusals: Refusals, mask: Mask) -> Answered | Unread:
+def meaning(
+    sent: Answer | Lost, operation: Operation, refusals: Refusals, masker: Masker
+) -> Answered | Unread:
     """The table. Order matters: what HTTP says of the login or of haste comes before what SOAP says."""
     if isinstance(sent, Lost):
         return Unclear(sent.why) if sent.sent else NotSent(sent.why)
@@ -93,7 +98,7 @@ def meaning(sent: Answer | Lost, operation: Operation, refusals: Refusals, mask:
     except Garbage:
         return _unreadable(sent.status)
     if isinstance(read, Fault):
-        return refusals.meaning(read.text, mask) if read.declared else Unclear("server_fault")
+        return refusals.meaning(read.text, masker) if read.declared else Unclear("server_fault")
     return Answered(read.value) if sent.status == 200 else _unreadable(sent.status)
 
 
