@@ -164,18 +164,18 @@ def admitted(death: Death) -> None:
 
 def know_the_command() -> None:
     @around(Runner, "_work")
-    async def work(original: Original, runner: Runner, claim: Any) -> None:
+    async def work(original: Original, runner: Runner, claim: Any, **more: Any) -> None:
         COMMAND.set(claim.message_id)
-        await original(runner, claim)
+        await original(runner, claim, **more)
 
 
 def claimed(death: Death) -> None:
     """The claim is committed, nothing else was done."""
 
     @around(Runner, "_work")
-    async def work(original: Original, runner: Runner, claim: Any) -> None:
+    async def work(original: Original, runner: Runner, claim: Any, **more: Any) -> None:
         await death.arrive(claim.message_id)
-        await original(runner, claim)
+        await original(runner, claim, **more)
 
 
 def evidence(death: Death) -> None:
@@ -218,10 +218,12 @@ def answered(death: Death) -> None:
     """The answer has come (or a reading that stands for it), and says that the command is done."""
 
     @around(Runner, "_settle")
-    async def settle(original: Original, runner: Runner, claim: Any, went: Any, *args: Any) -> None:
+    async def settle(
+        original: Original, runner: Runner, claim: Any, went: Any, *args: Any, **more: Any
+    ) -> None:
         if isinstance(went.decision, Finish):
             await death.arrive(claim.message_id)
-        await original(runner, claim, went, *args)
+        await original(runner, claim, went, *args, **more)
 
 
 # ---------------------------------------------------------------- relay

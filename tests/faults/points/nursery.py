@@ -66,7 +66,7 @@ class Life:
         return int(end_of(self.log).read_text())
 
     def kill(self) -> None:
-        """The mother waits for it: its number stays its own until she has written how it ended."""
+        """Its number is its own until its mother has written how it ended."""
         if not self.ended:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
@@ -142,10 +142,12 @@ def serve() -> None:
 
 
 def bury(living: dict[int, Path]) -> None:
+    """How each ended is written before its number can become somebody else's."""
     for pid in list(living):
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        if ended:
-            write_whole(living.pop(pid), str(os.waitstatus_to_exitcode(status)))
+        if (end := os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+            code = end.si_status if end.si_code == os.CLD_EXITED else -end.si_status
+            write_whole(living.pop(pid), str(code))
+            os.waitpid(pid, 0)
 
 
 def write_whole(file: Path, text: str) -> None:

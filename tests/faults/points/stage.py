@@ -138,6 +138,7 @@ class Stage:
         self.whole = whole
         self._nursery = nursery
         self._turn = turn  # of the processes that start at once
+        self._lives: list[Life] = []
         self._report = whole.folder / "report.jsonl"
 
     @property
@@ -206,11 +207,18 @@ class Stage:
             "report": str(self._report),
         }
         plan.write_text(json.dumps(words))
-        return self._nursery.bear([str(plan), *self._words], folder, folder / f"life-{number}.log")
+        return self._born(str(plan), folder / f"life-{number}.log")
 
-    @property
-    def _words(self) -> list[str]:
-        return ["--config", str(self.whole.workers.file), "run", "--roles", ROLES]
+    def _born(self, plan: str, log: Path) -> Life:
+        words = ["--config", str(self.whole.workers.file), "run", "--roles", ROLES]
+        life = self._nursery.bear([plan, *words], self.whole.workers.folder, log)
+        self._lives.append(life)
+        return life
+
+    def end(self) -> None:
+        """Whoever still lives."""
+        for life in self._lives:
+            life.kill()
 
     def _said(self) -> list[dict[str, Any]]:
         text = self._report.read_text() if self._report.exists() else ""
@@ -230,12 +238,10 @@ class Stage:
         self.outcome.left = await self.left()
         self.outcome.verified = await self.verify()
         self.outcome.log = worker.tail()
-        worker.kill()
 
     async def untouched(self) -> Life:
-        folder = self.whole.workers.folder
         async with self._turn:
-            life = self._nursery.bear(["-", *self._words], folder, folder / "fresh.log")
+            life = self._born("-", self.whole.workers.folder / "fresh.log")
             await eventually(life.consumes, 120, 0.1, f"a start\n{life.tail()}")
         return life
 
@@ -315,12 +321,12 @@ class Theatre:
     turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STARTS))
 
     @asynccontextmanager
-    async def stage(self, outcome: Outcome) -> AsyncIterator[Stage]:
-        """Places of its own for one point."""
+    async def stage(self, outcome: Outcome, **platform: Any) -> AsyncIterator[Stage]:
+        """Places of its own for one point. `platform`: other settings of the platform's than `SETTINGS`."""
         name = f"points_{outcome.point}_{secrets.token_hex(3)}"
         broker = self.rabbit.add_vhost(name)
         journal = await asyncio.to_thread(self.postgres.create_database, name) if self.postgres else None
-        settings = {PLATFORM: {"url": self.platform.url, **SETTINGS}}
+        settings = {PLATFORM: {"url": self.platform.url, **SETTINGS, **platform}}
         folder = self.folder / name
         try:
             async with (
@@ -329,7 +335,11 @@ class Theatre:
                 Workers(folder, broker, settings, journal=journal, settings=TABLES) as workers,
             ):
                 whole = support.Stage(folder, broker, journal, self.platform, workers, results, audit, NOBODY)
-                yield Stage(outcome, whole, self.nursery, self.turn)
+                stage = Stage(outcome, whole, self.nursery, self.turn)
+                try:
+                    yield stage
+                finally:
+                    stage.end()
         finally:
             self.rabbit.remove_vhost(name)
             if self.postgres:

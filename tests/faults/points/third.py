@@ -65,10 +65,9 @@ async def play_third(stage: Stage, lines: Sequence[Line]) -> Third:
         None,
         [],
     )
-    if third.parked:
+    if third.parked and all(map(stage.has_final, beside)):
         await resolve(stage, third)
     stage.outcome.log = worker.tail()
-    worker.kill()
     return third
 
 
