@@ -82,7 +82,8 @@ def disordered(subscriber: str, chains: Chains, marks: Sequence[Applied]) -> Ver
     """What is wrong with one subscriber's line; None: nothing."""
     known = {part.story.id for chain in chains for part in chain}
     marks = [mark for mark in marks if _counts(mark, known)]
-    match explained(chains, marks):
+    whole, reach = searched(chains, marks)
+    match whole:
         case True:
             return None
         case None:
@@ -95,7 +96,8 @@ def disordered(subscriber: str, chains: Chains, marks: Sequence[Applied]) -> Ver
         most = sum(_may_make(part, operation) for chain in chains for part in chain)
         if times > most and operation not in REPEATABLE:
             return "effects doubled", f"{operation} of {subscriber} was applied {times} times, ordered {most}"
-    return "out of order", f"{subscriber}: {_ordered(chains)}; the platform did {_done(marks)}"
+    where = f"{subscriber}: {_unexplained(marks, reach)}"
+    return "out of order", f"{where}; ordered were {_ordered(chains)}; the platform did {_done(marks)}"
 
 
 REPEATABLE = frozenset(
@@ -144,30 +146,43 @@ def _ordered(chains: Chains) -> str:
     )
 
 
+def _unexplained(marks: Sequence[Applied], reach: int) -> str:
+    if reach < len(marks):
+        return f"nothing ordered explains {_named(marks[reach])} (number {marks[reach].number}) at its place"
+    return "all that was done was ordered, and something ordered is not there"
+
+
 def _done(marks: Sequence[Applied]) -> str:
-    return (
-        "["
-        + ", ".join(f"{m.operation}" + (f" for {m.command}" if m.command else "") for m in marks[:60])
-        + "]"
-    )
+    return "[" + ", ".join(map(_named, marks)) + "]"
+
+
+def _named(mark: Applied) -> str:
+    return mark.operation + (f" for {mark.command}" if mark.command else "")
 
 
 # ---------------------------------------------------------------- the search
 
 
-def explained(chains: Chains, marks: Sequence[Applied]) -> bool | None:
-    """Whether the marks are some interleaving of the chains; None: it is too much to tell."""
+def explained(chains: Chains, marks: Sequence[Applied]) -> bool:
+    return searched(chains, marks)[0] is True
+
+
+def searched(chains: Chains, marks: Sequence[Applied]) -> tuple[bool | None, int]:
+    """Whether the marks are some interleaving of the chains (None: it is too much to tell), and how many of them
+    could be explained.
+    """
     flags = _flags(marks)
     chains = [made for chain in chains if (made := [part for part in chain if part.most])]
     goal = (tuple(len(chain) for chain in chains), len(marks))
     start = (tuple(0 for _ in chains), 0)
-    seen, waiting = {start}, [start]
+    seen, waiting, reach = {start}, [start], 0
     while waiting:
         places, index = waiting.pop()
+        reach = max(reach, index)
         if (places, index) == goal:
-            return True
+            return True, reach
         if len(seen) > MOST_STATES:
-            return None
+            return None, reach
         for row, chain in enumerate(chains):
             if places[row] == len(chain):
                 continue
@@ -176,7 +191,7 @@ def explained(chains: Chains, marks: Sequence[Applied]) -> bool | None:
                 if (on, end) not in seen:
                     seen.add((on, end))
                     waiting.append((on, end))
-    return False
+    return False, reach
 
 
 def _flags(marks: Sequence[Applied]) -> list[dict[str, bool]]:

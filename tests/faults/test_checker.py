@@ -329,7 +329,7 @@ def test_a_late_call_of_the_last_command_cuts_the_customer_off(made: Made) -> No
     made.carry_out(block)
     made.carry_out(unblock)
     made.apply(block)
-    only(made.history(), "out of order", "joao")
+    only(made.history(), "out of order", "joao", "nothing ordered explains blockSubscriber (number 3)")
 
 
 def test_what_depends_on_a_failure_does_not_run(made: Made) -> None:
