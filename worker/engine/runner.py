@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 import structlog
@@ -82,13 +83,19 @@ class Runner:
         asked = boottime()
         lease = self.line.settings.lease
         claims = await self._journal.claim(self.line.name, self._owner, free, lease)
-        back = crowding(claims)
-        for claim in claims:
+        for claim in await self._without_crowding(claims):
             self.line.guards[claim.id] = LeaseGuard(asked + lease)
-            task = asyncio.create_task(self._work(claim, back=claim.id in back))
+            task = asyncio.create_task(self._work(claim))
             self._tasks.add(task)
             task.add_done_callback(self._done)
         return len(claims) == free
+
+    async def _without_crowding(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+        """The crowding ones are given back before the one that has to be alone begins: it may kill us at once."""
+        back, stopped = crowding(claims), self.line.state.stopped_total
+        given = [settlement(one, not_alone(one), stopped) for one in claims if one.id in back]
+        await asyncio.gather(*(self._write(settled) for settled in given))
+        return [one for one in claims if one.id not in back]
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -105,10 +112,10 @@ class Runner:
         except TimeoutError:
             return
 
-    async def _work(self, claim: Claim, *, back: bool) -> None:
+    async def _work(self, claim: Claim) -> None:
         began = time.monotonic()
         try:
-            went = await self._attempt(claim, back)
+            went = await self._attempt(claim)
         finally:
             guard = self.line.guards.pop(claim.id)
         if went is None:
@@ -116,12 +123,12 @@ class Runner:
             return
         await self._settle(claim, went, guard, began)
 
-    async def _attempt(self, claim: Claim, back: bool) -> Went | None:
+    async def _attempt(self, claim: Claim) -> Went | None:
         """Cancelled at the end of the grace time: what was sent is in doubt, the rest is given back (P9)."""
         guard = self.line.guards[claim.id]
         try:
             alone, patience = claim.lapsed >= ALONE_AFTER, self.line.settings.lease_margin * 2 / 3
-            if back or (alone and self._gate.closed):
+            if alone and self._gate.closed:  # another platform's
                 return not_alone(claim)
             async with self._gate.enter(alone=alone, patience=patience) as inside:
                 if not inside:
@@ -200,8 +207,9 @@ class Runner:
     async def drain(self, grace: float) -> None:
         """No new work; calls under way get `grace` seconds, then are settled as they stand (P9)."""
         self.line.stopping = True
-        async with self._claiming:  # a claim under way must hand over its tasks first
-            pass
+        with suppress(TimeoutError):  # a claim under way must hand over its tasks first
+            async with asyncio.timeout(grace), self._claiming:
+                pass
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace)
         for task in list(self._tasks):
