@@ -7,18 +7,40 @@ lent priority (4.1 to 4.3), expiry and cancel (1), who holds which claim (5), th
 
 from __future__ import annotations
 
-from hypothesis.stateful import run_state_machine_as_test
+import asyncio
+from dataclasses import replace
 
+from hypothesis.stateful import precondition, rule, run_state_machine_as_test
+
+from tests.conformance.support import done
 from tests.faults.machines.bench import Bench
+from tests.faults.machines.book import APPLIED, Ended
 from tests.faults.machines.fixtures import bench, fast_folder
+from tests.faults.machines.machine import arrival, indexes
 from tests.faults.machines.profile import profile
 from tests.faults.machines.rules import Engines, Relay, Senders, Time
+from worker.domain.lifecycle import State
 
 __all__ = ["bench", "fast_folder"]
 
 
 class JournalMachine(Senders, Engines, Time, Relay):
-    pass
+    @precondition(lambda self: self.of(State.RUNNING))
+    @rule(n=indexes)
+    def an_order_succeeds_while_it_comes_under_another_id(self, n: int) -> None:
+        """Whichever commit is the first: it is one command, and both messages get an answer (rule 4.6)."""
+        token = self.pick(self.of(State.RUNNING), n)
+        again = replace(token.command.message, id=self.new_id(), depends_on=None)
+        ends = [done(self.claims[token], steps=self.claims[token].steps)]
+        now = self.bench.run(self.journal.now())
+
+        async def at_once() -> tuple[list[bool], list[str]]:
+            one, other = self.bench.journals
+            return await asyncio.gather(one.settle(ends), other.admit([arrival(again, now)]))
+
+        assert self.bench.run(at_once()) == [[True], ["duplicate"]]
+        assert self.book.admit([again]) == ["duplicate"]
+        assert self.book.settle_ended(token, Ended(State.SUCCEEDED, APPLIED))
 
 
 def test_the_journal_keeps_identities_order_and_events_whatever_comes(bench: Bench) -> None:

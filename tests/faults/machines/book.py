@@ -321,8 +321,7 @@ class Book:
         c = token.command
         if not counted and c.state is not State.IN_DOUBT:
             c.attempts -= 1
-        if counted:
-            c.lapsed = 0
+        self._survived(c, counted)
         if step is not None:
             c.steps, c.risk = c.steps + 1, step
             c.records.append("step_finished")
@@ -339,9 +338,8 @@ class Book:
         c = token.command
         if c.state is not State.IN_DOUBT:
             c.records.append("in_doubt")
+        self._survived(c, counted)
         c.state, c.effect, c.claim = State.IN_DOUBT, UNKNOWN, None
-        if counted:
-            c.lapsed = 0
         c.unverified, c.failing = False, True
         c.due = self.moment(due_in)
         if opens:
@@ -352,7 +350,8 @@ class Book:
         if not self._settles(token):
             return False
         c = token.command
-        c.lapsed, c.unverified, c.failing = 0, False, True
+        self._survived(c)
+        c.unverified, c.failing = False, True
         c.records.append("parked")
         self._park(c, UNKNOWN if unknown else self.so_far(c))
         return True
@@ -368,6 +367,11 @@ class Book:
         """A lease that lapsed while nobody took the command loses no answer (rule 5.4)."""
         self.commit()
         return token.command.claim is token
+
+    def _survived(self, c: Command, counted: bool = True) -> None:
+        """The call did not kill its process. A reading says nothing about the call (rule 1)."""
+        if counted and c.state is not State.IN_DOUBT:
+            c.lapsed = 0
 
     def so_far(self, c: Command) -> EffectSeen:
         return APPLIED if c.steps else NONE

@@ -63,6 +63,11 @@ class Machine(RuleBasedStateMachine):
     def rows(self, sql: str, *args: Any) -> list[dict[str, Any]]:
         return self.bench.run(select(self.journal, sql, *args))
 
+    def wait(self, hundreds: int) -> None:
+        if hundreds:
+            self.bench.pass_time(hundreds * 100.0)
+            self.book.pass_time(hundreds * 100.0)
+
     # Sending ------------------------------------------------------------------------------------------
 
     def send(self, *messages: Message) -> None:

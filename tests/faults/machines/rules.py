@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
@@ -52,21 +52,20 @@ class Time(Machine):
     @precondition(lambda self: self.book.commands)
     @rule(hundreds=st.integers(1, 4))
     def time_passes(self, hundreds: int) -> None:
-        self.bench.pass_time(hundreds * 100.0)
-        self.book.pass_time(hundreds * 100.0)
+        self.wait(hundreds)
 
     @precondition(lambda self: self.book.commands)
     @rule(hundreds=st.integers(0, 4))
     def sweep(self, hundreds: int) -> None:
         """Some time later."""
-        self.time_passes(hundreds)
+        self.wait(hundreds)
         assert self.bench.run(self.journal.sweep()) == self.book.sweep()
 
     @precondition(lambda self: self.book.tokens())
     @rule(hundreds=st.sampled_from([0, 3, 3, 3]))
     def processes_are_given_up(self, hundreds: int) -> None:
         """Three hundred seconds after they were claimed, leases have lapsed."""
-        self.time_passes(hundreds)
+        self.wait(hundreds)
         assert self.bench.run(self.journal.rescue()) == self.book.rescue()
 
 
@@ -163,12 +162,19 @@ class Engines(Machine):
         assert self.bench.run(self.bench.journals[process].settle([settlement])) == [expected]
 
     @holds(State.RUNNING)
-    @rule(n=indexes, evidence=st.booleans())
-    def it_is_marked_as_sent(self, n: int, evidence: bool) -> None:
-        token = self.pick(self.of(State.RUNNING), n)
+    @rule(n=indexes, evidence=st.booleans(), hundreds=st.sampled_from([0, 0, 1, 3]))
+    def it_is_marked_as_sent(self, n: int, evidence: bool, hundreds: int) -> None:
+        """Perhaps too late: after three hundred seconds its lease has ended."""
+        self.wait(hundreds)
+        self.mark(self.pick(self.of(State.RUNNING), n), evidence=evidence)
+
+    def mark(self, *tokens: Token, evidence: bool = True) -> None:
         row = read(balance=None, present=False) if evidence else None
-        marks = self.bench.run(self.journal.mark_sent([(self.claims[token], row)]))
-        assert marks == [self.book.mark_sent(token, evidence)]
+        marks = self.bench.run(self.journal.mark_sent([(self.claims[t], row) for t in tokens]))
+        assert marks == [self.book.mark_sent(t, evidence) for t in tokens]
+
+    def mark_and_hold(self, token: Token) -> None:
+        self.mark(token)
 
     @holds()
     @rule(n=indexes)
@@ -184,16 +190,45 @@ class Engines(Machine):
             token.command.steps += 1
         self.settle(token, settled, expected)
 
+    # A whole turn of one process: what it does with each claim, one after the other.
+    turns: ClassVar[dict[State, tuple[str, ...]]] = {
+        State.RUNNING: ("succeed", "refuse", "repeat", "mark_and_hold", "refuse_unchecked")
+    }
+
     @precondition(lambda self: self.book.claimable())
-    @rule(process=processes, limit=st.sampled_from([1, 50]))
-    def a_process_does_what_is_due(self, process: int, limit: int) -> None:
-        for token in self.take(process, limit):
-            self.succeed(token)
+    @rule(ways=st.lists(indexes, min_size=1, max_size=3), limit=st.sampled_from([1, 50, 50]))
+    def the_first_process_works(self, ways: list[int], limit: int) -> None:
+        self.work(0, ways, limit)
+
+    @precondition(lambda self: self.book.claimable())
+    @rule(ways=st.lists(indexes, min_size=1, max_size=3))
+    def the_second_process_works(self, ways: list[int]) -> None:
+        self.work(1, ways, 50)
+
+    def work(self, process: int, ways: list[int], limit: int) -> None:
+        for n, token in enumerate(self.take(process, limit)):
+            known = self.turns.get(token.command.state, ("succeed",))
+            getattr(self, known[ways[n % len(ways)] % len(known)])(token)
+
+    @precondition(lambda self: self.book.claimable())
+    @rule(times=st.integers(1, 3), marked=st.sampled_from(["", "in time", "late"]), process=processes)
+    def processes_die_over_it(self, times: int, marked: str, process: int) -> None:
+        """Claimed, perhaps marked as sent (or tried to, too late), then nothing is heard; and so the next ones."""
+        for _ in range(times):
+            taken = [t for t in self.take(process, 50) if t.command.state is State.RUNNING]
+            if marked == "in time":
+                self.mark(*taken)
+            self.wait(3)
+            if marked == "late":
+                self.mark(*taken)
+            assert self.bench.run(self.journal.rescue()) == self.book.rescue()
 
     @holds(State.RUNNING)
     @rule(n=indexes)
     def it_is_refused(self, n: int) -> None:
-        token = self.pick(self.of(State.RUNNING), n)
+        self.refuse(self.pick(self.of(State.RUNNING), n))
+
+    def refuse(self, token: Token) -> None:
         claim, effect = self.claims[token], self.so_far(token)
         expected = self.book.settle_ended(token, Ended(State.REJECTED, effect))
         self.settle(token, refused(claim, effect=effect, steps=claim.steps), expected)
@@ -204,11 +239,19 @@ class Engines(Machine):
     @holds(State.RUNNING)
     @rule(n=indexes, due_in=waits, counted=st.booleans(), unverified=st.booleans())
     def it_is_tried_again(self, n: int, due_in: float, counted: bool, unverified: bool) -> None:
-        token = self.pick(self.of(State.RUNNING), n)
+        self.repeat(self.pick(self.of(State.RUNNING), n), due_in, counted, unverified)
+
+    def repeat(
+        self, token: Token, due_in: float = 0.0, counted: bool = True, unverified: bool = False
+    ) -> None:
         how = {"counted": counted, "failing": counted, "unverified": unverified}
         claim = self.claims[token]
         settled = again(claim, due_in, effect=self.so_far(token), steps=claim.steps, **how)
         self.settle(token, settled, self.book.settle_waiting(token, due_in, **how))
+
+    def refuse_unchecked(self, token: Token) -> None:
+        """The refusal may hide an effect, and the evidence could not be read (rule 2.5)."""
+        self.repeat(token, unverified=True)
 
     @precondition(lambda self: len(self.book.tokens()) > 1)
     @rule()
@@ -231,18 +274,27 @@ class Engines(Machine):
 class Doubts(Engines):
     """Lost answers, the readings after them, and the windows that hold the key."""
 
-    @precondition(lambda self: self.book.claimable())
-    @rule(process=processes, due_in=waits)
-    def a_process_loses_all_its_answers(self, process: int, due_in: float) -> None:
-        for token in self.take(process, 50):
-            self.lose(token, due_in)
+    turns: ClassVar[dict[State, tuple[str, ...]]] = {
+        State.RUNNING: (
+            "lose",
+            "lose",
+            "finish_step",
+            "park",
+            "refuse",
+            "repeat",
+            "succeed",
+            "mark_and_hold",
+            "refuse_unchecked",
+        ),
+        State.IN_DOUBT: ("find_nothing", "find_nothing", "find", "finish_step", "park", "lose"),
+    }
 
     @holds()
     @rule(n=indexes, due_in=waits)
     def the_answer_is_lost(self, n: int, due_in: float) -> None:
         self.lose(self.pick(self.of(), n), due_in)
 
-    def lose(self, token: Token, due_in: float) -> None:
+    def lose(self, token: Token, due_in: float = 0.0) -> None:
         settled = lost(self.claims[token], due_in, steps=self.claims[token].steps)
         self.settle(token, settled, self.book.settle_doubt(token, due_in, opens=True))
 
@@ -258,38 +310,47 @@ class Doubts(Engines):
     @holds(State.IN_DOUBT)
     @rule(n=indexes, proved=st.booleans())
     def a_reading_shows_the_effect(self, n: int, proved: bool) -> None:
-        token = self.pick(self.of(State.IN_DOUBT), n)
+        self.find(self.pick(self.of(State.IN_DOUBT), n), proved)
+
+    def find(self, token: Token, proved: bool = False) -> None:
         settled = done(self.claims[token], steps=self.claims[token].steps, releases_window=proved)
         ended = Ended(State.SUCCEEDED, APPLIED)
         self.settle(token, settled, self.book.settle_ended(token, ended, proved))
 
-    @precondition(lambda self: any(self.window_ended(t) for t in self.of(State.IN_DOUBT)))
-    @rule(n=indexes)
-    def a_reading_at_the_end_of_the_window_shows_nothing(self, n: int) -> None:
-        token = self.pick([t for t in self.of(State.IN_DOUBT) if self.window_ended(t)], n)
-        settled = again(self.claims[token], steps=self.claims[token].steps, effect=self.so_far(token))
-        self.settle(token, settled, self.book.settle_waiting(token, 0.0))
+    def find_nothing(self, token: Token) -> None:
+        """At the end of the window it is called again; before, it is read again."""
+        claim = self.claims[token]
+        if claim.window is not None and claim.window.closed:
+            settled = again(claim, steps=claim.steps, effect=self.so_far(token))
+            self.settle(token, settled, self.book.settle_waiting(token, 0.0))
+        else:
+            settled = lost(claim, steps=claim.steps, open_window=False)
+            self.settle(token, settled, self.book.settle_doubt(token, 0.0, opens=False))
 
-    def window_ended(self, token: Token) -> bool:
-        window = self.claims[token].window
-        return window is not None and window.closed
+    @holds(State.IN_DOUBT)
+    @rule(n=indexes)
+    def a_reading_shows_nothing(self, n: int) -> None:
+        self.find_nothing(self.pick(self.of(State.IN_DOUBT), n))
 
     @holds()
     @rule(n=indexes, risk=st.sampled_from(list(Risk)), proved=st.booleans())
     def a_step_is_finished(self, n: int, risk: Risk, proved: bool) -> None:
-        token = self.pick(self.of(), n)
+        self.finish_step(self.pick(self.of(), n), risk, proved)
+
+    def finish_step(self, token: Token, risk: Risk = Risk.CLAIM, proved: bool = False) -> None:
         claim = self.claims[token]
         step = {"name": f"step {len(claim.steps)}", "status": "done", "output": {}, "changes": True}
-        settled = again(
-            claim, failing=False, steps=(*claim.steps, step), risk=risk, effect=APPLIED, releases_window=proved
-        )  # fmt: skip
+        how = {"failing": False, "risk": risk, "effect": APPLIED, "releases_window": proved}
+        settled = again(claim, steps=(*claim.steps, step), **how)
         expected = self.book.settle_waiting(token, 0.0, failing=False, step=risk, proved=proved)
         self.settle(token, settled, expected)
 
     @holds()
     @rule(n=indexes, unknown=st.booleans())
     def it_is_parked(self, n: int, unknown: bool) -> None:
-        token = self.pick(self.of(), n)
+        self.park(self.pick(self.of(), n), unknown)
+
+    def park(self, token: Token, unknown: bool = False) -> None:
         claim = self.claims[token]
         unknown = unknown or claim.state is State.IN_DOUBT
         effect = UNKNOWN if unknown else self.so_far(token)
@@ -309,8 +370,7 @@ class Doubts(Engines):
     def the_platform_keeps_answering(self, times: int, hundreds: int) -> None:
         """Control reads every hundred seconds; those two hundred apart are too far to be one series."""
         for _ in range(times):
-            self.bench.pass_time(hundreds * 100.0)
-            self.book.pass_time(hundreds * 100.0)
+            self.wait(hundreds)
             self.a_control_read_is_answered(0.0)
 
 
@@ -361,10 +421,10 @@ class People(Machine):
 
 class Relay(Machine):
     @precondition(lambda self: self.book.commands)
-    @rule(n=st.integers(1, 6), taken=st.booleans())
-    def publish(self, n: int, taken: bool) -> None:
-        """The relay publishes some, in its order, and strikes them off."""
-        rows = self.bench.run(self.journal.unpublished(10_000))[:n]
+    @rule(skip=st.integers(0, 2), n=st.integers(1, 6), taken=st.booleans())
+    def publish(self, skip: int, n: int, taken: bool) -> None:
+        """The relay publishes some, and strikes off those that were confirmed: not always the first ones."""
+        rows = self.bench.run(self.journal.unpublished(10_000))[skip : skip + n]
         self.bench.run(self.journal.published([(row, taken) for row in rows]))
         self.struck |= {row.row: taken for row in rows if row.table == "outbox"}
 
