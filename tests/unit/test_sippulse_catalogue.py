@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.support.operations import UNSEEN
 from worker.domain.effect import Effect
 from worker.messages.sippulse.checks import Nothing
 from worker.messages.sippulse.operations import DOCUMENTED, OPERATIONS, SERVICES, Known, of_service
+from worker.messages.sippulse.page import page
 
 # Of the documents: service -> operations, and how many of them read, set, create, delete, increment, change a secret.
 TABLE = {
@@ -117,3 +119,8 @@ def test_what_no_running_server_has_is_known() -> None:
         "deleteDBAliases",
         "insertDBAliases",
     ]
+
+
+def test_the_docs_have_the_table_of_the_catalogue() -> None:
+    written = (Path(__file__).parents[2] / "docs" / "sippulse.md").read_text(encoding="utf-8")
+    assert page(written) == written, "run `python -m worker.messages.sippulse`"

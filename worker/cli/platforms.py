@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from worker.journal.port import PlatformState
     from worker.settings import PlatformSettings, Settings
 
+BUNDLED = "bundled"
+
 Platform = Annotated[str, typer.Argument(metavar="PLATFORM", help="Its name in the settings.")]
 
 
@@ -60,7 +62,7 @@ def check(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Sign in and read: is each platform reachable, and what does it offer?"""
+    """Sign in and read: is each platform reachable, and what does its own description offer, lack, spell otherwise?"""
     settings = settings_of(context)
     names = [platform] if platform else list(settings.platforms)
     for name in names:
@@ -81,23 +83,37 @@ async def _check(settings: Settings, names: list[str]) -> list[dict[str, Any]]:
 
     reports = []
     for name in names:
-        said = await probe(name, settings.platforms[name])
-        reports.append({"name": name, "well": said.well, "said": said.text, "facts": dict(said.facts)})
+        # What this server has is asked of the server, also where the worker goes by the WSDLs that came along.
+        said = await probe(name, settings.platforms[name].model_copy(update={"wsdl": "live"}))
+        facts = dict(said.facts)
+        text = f"{said.text}{_hint(settings.platforms[name], facts)}"
+        reports.append({"name": name, "well": said.well, "said": text, "facts": facts})
     return reports
 
 
+def _hint(settings: PlatformSettings, facts: Mapping[str, Any]) -> str:
+    """Where the server says otherwise than the WSDLs that the worker goes by."""
+    from worker.messages.sippulse.operations import OPERATIONS, Known
+
+    left_out = {each.name for each in OPERATIONS.values() if each.known is Known.ABSENT}
+    live = [each for each in facts.values() if isinstance(each, Mapping) and each.get("wsdl") != BUNDLED]
+    differ = any(set(each.get("lacks", ())) - left_out or each.get("besides") for each in live)
+    if settings.wsdl == BUNDLED and differ:
+        return '; it differs from the bundled WSDLs, which the worker goes by: consider wsdl = "live"'
+    return ""
+
+
 def _offered(facts: Any) -> str:
+    """One line: where it is from, how much there is, and what is otherwise than documented."""
     if not isinstance(facts, Mapping):
         return str(facts)
-    parts = []
-    for name, value in facts.items():
-        if isinstance(value, (list, tuple)):
-            parts.append(
-                f"{len(value)} {name}" if name == "operations" else f"{name} {', '.join(value) or '-'}"
-            )
-        else:
-            parts.append(f"{name} {value}")
-    return "; ".join(parts)
+    parts = [str(facts.get("wsdl", "")), f"{len(facts.get('operations', ()))} operations"]
+    for name in ("lacks", "besides"):
+        if facts.get(name):
+            parts.append(f"{name} {', '.join(facts[name])}")
+    if facts.get("spelled"):
+        parts.append(", ".join(f"{name} is {spelled}" for name, spelled in facts["spelled"].items()))
+    return "; ".join(part for part in parts if part)
 
 
 def pause(context: typer.Context, platform: Platform, reason: Reason) -> None:

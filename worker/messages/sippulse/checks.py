@@ -170,4 +170,4 @@ def _short(endpoint: str) -> str:
 
 
 def _said(value: bool | Param) -> str:
-    return value.name if isinstance(value, Param) else str(value).lower()
+    return f"the {value.name} sent" if isinstance(value, Param) else str(value).lower()
