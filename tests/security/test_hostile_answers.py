@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 import pytest
 from lxml import etree
@@ -328,6 +329,41 @@ async def test_the_largest_answer_that_is_read_at_all_is_read_in_bounds() -> Non
     assert isinstance(await asked(answering(record("x").replace("</return>", many + "</return>"))), Done)
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) * 1024 < 400 * MIB
     assert time.process_time() - began < 6
+
+
+@pytest.mark.usefixtures("frugal")
+async def test_an_element_crowded_with_attributes_is_refused() -> None:
+    """Reading them costs their square: a quarter of an hour for as many as an answer can hold."""
+    attributes = " ".join(f'a{number}=""' for number in range(300_000))
+    crowded = record("x").replace("<return>", f"<return {attributes}>")
+    assert await asked(answering(crowded)) == Unclear("garbage")
+
+
+@pytest.mark.usefixtures("frugal")
+@pytest.mark.parametrize("unit", ["&lt;password ", "&amp;#x25;5cu0041%26amp%3B+"])
+async def test_a_refusal_as_long_as_an_answer_may_be_costs_little(unit: str) -> None:
+    """Its text is searched for secrets in every dress: a beginning of it, that is."""
+    text = escape(unit * (3 * MIB // len(escape(unit))))
+    fault = (
+        '<S:Envelope xmlns:S="http://schemas.xmlsoap.org/soap/envelope/"><S:Body><S:Fault>'
+        f'<faultcode>S:Server</faultcode><faultstring>no</faultstring><detail><n:WSException xmlns:n="{NAMESPACE}">'
+        f"<faultMessage>{text}</faultMessage></n:WSException></detail></S:Fault></S:Body></S:Envelope>"
+    )
+    outcome = await asked(
+        answering(fault), "credit.add", amount="10.00", note="x"
+    )  # one call, no reading behind it
+    assert isinstance(outcome, Refused)
+    assert len(outcome.text) <= 500
+
+
+async def test_a_wsdl_that_imports_itself_leaves_the_bundled_one() -> None:
+    for where in ("DomainWS?wsdl", "http://127.0.0.1:1/SipPulse/DomainWS?wsdl"):
+        wsdl = (
+            f'<definitions xmlns="http://schemas.xmlsoap.org/wsdl/" targetNamespace="{NAMESPACE}">'
+            f'<import namespace="urn:a" location="{where}"/></definitions>'
+        )
+        async with platform_behind(only_wsdls(wsdl), wsdl="live") as platform:
+            assert all(fact["wsdl"] != "live" for fact in platform.facts().values())
 
 
 # ---------------------------------------------------------------- what becomes of it
