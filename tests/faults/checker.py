@@ -154,6 +154,9 @@ def verdicts(history: History, stories: Stories) -> Iterator[str]:
         if story.final is not None:
             yield from _said_of_itself(story)
             yield from _reasons(story, by_id, cancelled)
+            # An act whose answer was lost is not in the history: only where nobody acted at all is it certain.
+            if not history.acts and str(story.code).endswith("_by_operator"):
+                yield f"{story} {story.code}, and no operator did anything"
         yield from _refusals(story, orders)
     yield from _inquiries(stories)
 
