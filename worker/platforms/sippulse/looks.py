@@ -234,17 +234,23 @@ class Looks:
         return Reading(matches=value == new, old_secret_works=value == old)
 
     async def _signs_in(self, step: NativeStep, read: str) -> Reading | Unread:
-        works = []
-        for secret in ("newPassword", "actualPassword"):
-            arguments = {**person_of(step).arguments, "password": step.params[secret]}
-            what = (await self._client.call(read, arguments, secrets=[step.params[secret]])).what
-            if isinstance(what, Answered):
-                works.append(not is_nameless(what.value))
-            elif isinstance(what, Refused) and isinstance(await self._control(), Answered):
-                works.append(False)  # it complains of this password, not of everything
-            else:
-                return what
-        return Reading(matches=works[0], old_secret_works=works[1])
+        new = await self._accepted(step, read, "newPassword")
+        if not isinstance(new, bool):
+            return new
+        if new:
+            return Reading(matches=True)
+        old = await self._accepted(step, read, "actualPassword")
+        return Reading(matches=False, old_secret_works=old) if isinstance(old, bool) else old
+
+    async def _accepted(self, step: NativeStep, read: str, which: str) -> bool | Unread:
+        secret = step.params[which]
+        arguments = {**person_of(step).arguments, "password": secret}
+        what = (await self._client.call(read, arguments, secrets=[secret])).what
+        if isinstance(what, Answered):
+            return not is_nameless(what.value)
+        if isinstance(what, Refused) and isinstance(await self._control(), Answered):
+            return False  # it complains of this password, not of everything
+        return what
 
     # Reads ----------------------------------------------------------------------------------------
 
@@ -258,6 +264,8 @@ class Looks:
         returns = OPERATIONS[read].returns
         assert returns is not None
         values = what.value if isinstance(what.value, list) else [what.value]
+        if not any(isinstance(each, Mapping) for each in values):
+            self._records.learn_empty(read, arguments)
         return [normalised(each, returns.fields) for each in values if isinstance(each, Mapping)]
 
     async def _single(self, read: str, arguments: Mapping[str, Any]) -> Row | Unread | None:

@@ -146,9 +146,17 @@ class Records:
             other = f"{name.username}.invalid" if varied == "domain" else name.username
             return (await self._client.call(endpoint, {**arguments, varied: other})).what
 
-        key = endpoint if varied == "domain" else f"{endpoint} {domain}"
-        found = await self._absence(Name(str(arguments[varied]), domain), what, key, ask)
+        found = await self._absence(
+            Name(str(arguments[varied]), domain), what, _key(endpoint, arguments), ask
+        )
         return isinstance(found, Absent)
+
+    def learn_empty(self, endpoint: str, arguments: Mapping[str, Any]) -> None:
+        """A read that answers nothing where nothing is does not say so by a fault: one may be a database that is
+        down, and has to last for `settle` before it is believed."""
+        key = _key(endpoint, arguments)
+        if key not in self._learned:
+            self._remember(key, Learned("empty", time.monotonic()))
 
     async def _ask(self, name: Name) -> Answered | Unread:
         return (await self._client.call(READ, name.arguments)).what
@@ -226,6 +234,12 @@ class Records:
                 return "undeclared fault"
             case _:
                 return None
+
+
+def _key(endpoint: str, arguments: Mapping[str, Any]) -> str:
+    """What is alike in how a read says that there is nothing: one domain's reads, or all where they name one."""
+    others = [each for each in NAMING[:-1] if each in arguments]
+    return f"{endpoint} {arguments.get('domain', '')}" if others else endpoint
 
 
 def may_mean_absent(refusal: Refused) -> bool:
