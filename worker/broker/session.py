@@ -5,16 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import structlog
 from aio_pika import IncomingMessage, RobustChannel
 from aiormq.abc import AbstractChannel
-from faststream import AckPolicy, BaseMiddleware
-from faststream.exceptions import IgnoredException
+from faststream import AckPolicy
 from faststream.rabbit import Channel, RabbitBroker, RabbitQueue
 
 from worker.broker.link import OPENING, Address, close_in_time
@@ -51,20 +47,6 @@ class Probe:
     consumers: int  # of all processes
 
 
-class Noted(IgnoredException):
-    """Everything is done: what FastStream would do next costs more CPU than all of intake, for nothing."""
-
-
-class Noting(BaseMiddleware[Any, Any]):
-    """Notes each delivery in its constructor: the only place that FastStream reaches in order (rule 4.3)."""
-
-    def __init__(self, msg: Any, /, *, context: Any, note: Callable[[IncomingMessage], None]) -> None:
-        super().__init__(msg, context=context)
-        if msg is not None:
-            note(msg)
-            raise Noted
-
-
 class Session:
     """A RabbitBroker of its own for one queue.
 
@@ -96,7 +78,6 @@ class Session:
             timeout=OPENING,
             graceful_timeout=None,
             default_channel=Channel(publisher_confirms=False),
-            middlewares=[partial(Noting, note=self._note)],
             logger=None,
             apply_types=False,
         )
@@ -104,9 +85,15 @@ class Session:
             queue, channel=self._limits, no_reply=True, ack_policy=AckPolicy.MANUAL
         )
         subscriber(_nothing_left)
-        # FastStream drops what comes before its start has returned; unacked, that would be held for ever.
-        subscriber.running = True
+        # FastStream declares, consumes and closes. What it does with each message (scopes, middlewares, parsers)
+        # is left out: it costs more CPU than all the rest of intake, and starts handlers out of order. Noting is
+        # one step without an await, in a task a message, and these start in the order of delivery (rule 4.3);
+        # `_note` looks at the tags to be sure.
+        subscriber.consume = self._hear  # type: ignore[method-assign]
         return broker
+
+    async def _hear(self, msg: IncomingMessage) -> None:
+        self._note(msg)
 
     async def open(self) -> None:
         """Declare what is missing and consume. Raises whatever the client raises; then `close` it."""
@@ -224,4 +211,4 @@ def held(message: IncomingMessage, queue: str, at: float) -> Held:
 
 
 async def _nothing_left() -> None:
-    """FastStream wants a handler; the constructor of `Noting` has done everything."""
+    """FastStream consumes only for a handler; it is never called."""
