@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from contextlib import suppress
 
-from tests.faults.arena import FAKETIME, LEASE, SKEWED, Arena, Slot, in_thread
+from tests.faults.arena import DATABASE, FAKETIME, LEASE, SKEWED, Arena, Slot, in_thread
 from tests.faults.breaking import Break
 from tests.faults.links import Link
 from tests.faults.platform_breaks import Calls, FreezeChanges, FreezePlatform, LostPassword, Outage
-from worker.sandbox.processes import ServiceError
+from worker.sandbox.processes import ServiceError, children_of
 
 STOP = 40.0  # seconds for a clean stop: grace 10, what is flushed, and a busy machine
 
@@ -169,6 +171,19 @@ CLOSE_CHANNELS = """
 """
 
 
+class FreezeBroker(OnBroker):
+    """SIGSTOP for some seconds, as when its disk stalls; then it goes on."""
+
+    def draw(self) -> None:
+        self.target, self.seconds = "rabbitmq", self.chance.uniform(1.0, 8.0)
+
+    async def begin(self) -> None:
+        _signal(self.arena.rabbit.pid, signal.SIGSTOP)
+
+    async def end(self) -> None:
+        _signal(self.arena.rabbit.pid, signal.SIGCONT)
+
+
 class MemoryAlarm(OnBroker):
     """Publishers are blocked; what consumes goes on."""
 
@@ -219,6 +234,31 @@ class EndSessions(OnDatabase):
         )
 
 
+class FreezeDatabase(OnDatabase):
+    """SIGSTOP for some seconds, as when its disk stalls; then it goes on, also with what nobody waits for."""
+
+    def draw(self) -> None:
+        self.target, self.seconds = "postgresql", self.chance.uniform(1.0, 8.0)
+
+    async def begin(self) -> None:
+        _signal(self.arena.postgres.pid, signal.SIGSTOP)
+
+    async def end(self) -> None:
+        _signal(self.arena.postgres.pid, signal.SIGCONT)
+
+
+class LockTables(OnDatabase):
+    """Somebody else holds the journal's tables, as some backups and migrations do."""
+
+    def draw(self) -> None:
+        self.target, self.seconds = "postgresql", self.chance.uniform(1.0, 6.0)
+
+    async def begin(self) -> None:
+        held = f"BEGIN; LOCK TABLE commands, lanes, outbox; SELECT pg_sleep({self.seconds:.1f}); COMMIT"
+        await in_thread(self.arena.postgres.execute, held, DATABASE)
+        self.seconds = 0.0  # it was held meanwhile
+
+
 class FullDisk(OnDatabase):
     """The journal's disk is full. A server that stops over it is started again once there is space."""
 
@@ -247,6 +287,13 @@ class FullDisk(OnDatabase):
                 return self.arena.postgres.execute("SELECT 1") == "1"
             time.sleep(0.5)
         return False
+
+
+def _signal(pid: int | None, number: signal.Signals) -> None:
+    """To a service and the processes below it."""
+    for each in (pid, *children_of(pid)) if pid else ():
+        with suppress(ProcessLookupError):
+            os.kill(each, number)
 
 
 # ---------------------------------------------------------------- links
@@ -355,8 +402,8 @@ class SkewClock(Break):
 
 KINDS: tuple[type[Break], ...] = (
     *(Kill, KillAll, Stop, Freeze, Blink),
-    *(RestartBroker, KillBroker, CloseConnections, CloseChannels, MemoryAlarm),
-    *(RestartDatabase, KillDatabase, EndSessions, FullDisk),
+    *(RestartBroker, KillBroker, FreezeBroker, CloseConnections, CloseChannels, MemoryAlarm),
+    *(RestartDatabase, KillDatabase, FreezeDatabase, EndSessions, LockTables, FullDisk),
     *(CutLink, RefuseLink, SlowLink, SilentLink, DeafLink, MuteLink),
     *(FreezePlatform, FreezeChanges, Outage, LostPassword, Calls),
     SkewClock,

@@ -61,6 +61,7 @@ def counts(storms: Iterable[Figures]) -> Counter[str]:
     for one in storms:
         found.update(one["report"]["counts"])
         found.update({heading: len(said) for heading, said in one["report"]["bad"].items()})
+        found.update({f"allowed: {why}": len(said) for why, said in one["report"]["excused"].items()})
     return found
 
 

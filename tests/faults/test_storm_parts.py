@@ -150,6 +150,7 @@ def test_only_what_was_asked_for_is_broken() -> None:
     nemesis = Nemesis(cast(Arena, SimpleNamespace(disk=disk)), 1, only=("kill", "broker"))
     found = {kind_of(kind) for kinds in nemesis.lanes().values() for kind in kinds}
     assert found == {
+        "freeze broker",
         "kill",
         "restart broker",
         "kill broker",

@@ -83,7 +83,7 @@ class Author:
         self.messages: list[Message] = []
         self.named = 0
         self.recent: dict[str, list[Event]] = {INTERACTIVE: [], BULK: []}
-        self.weights = [1 / (place + 3) for place in range(subscribers)]  # a few are busy, most are not
+        self.weights = [1 / (place + subscribers / 4) for place in range(subscribers)]  # some are busier
 
     def _life(self, number: int) -> Life:
         return Life(f"55119{number:07}", BULK if number % 3 == 0 else INTERACTIVE, number % 5 != 0)
