@@ -588,7 +588,7 @@ def live(made: Made, order: Sent, end: str) -> None:
             made.carry_out(order)
 
 
-quickly = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quickly = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @quickly
