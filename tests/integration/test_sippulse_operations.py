@@ -17,7 +17,9 @@ from tests.support.operations import UNSEEN, Scene, scenes, shown
 from worker.broker.arrivals import Reader
 from worker.journal.port import Refusal
 from worker.messages.envelope import STRUCTURED, Delivery
+from worker.messages.sippulse import examples
 from worker.messages.sippulse.checks import Nothing
+from worker.messages.sippulse.examples import DOMAIN, USERNAME
 from worker.messages.sippulse.operations import OPERATIONS
 
 __all__ = ["stand", "templates"]
@@ -58,8 +60,9 @@ async def send(stand: Stand, played: list[Scene], mark: str) -> dict[str, str]:
             "type": f"sippulse.{scene.operation}.v1",
             "data": {"platform": PLATFORM, **scene.data},
         }
+        body = json.dumps(event).encode()
         arrival = READER.arrival(
-            Delivery(json.dumps(event).encode(), "provisioning.commands", content_type=STRUCTURED)
+            Delivery(body, "provisioning.commands", content_type=STRUCTURED, reply_to="answers")
         )
         assert not isinstance(arrival.item, Refusal), arrival.item
         arrivals.append(arrival)
@@ -128,6 +131,41 @@ async def test_every_operation_does_what_it_says_and_finds_what_is_there_or_gone
     ended = await endings(stand, await send(stand, played, "again"))
     assert ended == {each.endpoint: again(each.endpoint) for each in CHANGES}
     await look(stand, [scene for scene in played if OPERATIONS[scene.operation].effect != "increment"])
+
+
+async def test_every_read_answers_and_a_secret_goes_only_to_whom_it_was_asked_for(stand: Stand) -> None:
+    who = {"username": USERNAME, "domain": DOMAIN}
+    passwords = {"password": "sip-secret-1", "passwordPortal": "portal-password-of-ana"}
+    stand.sim.platform.seed({**who, **passwords, "balance": "5"})
+    stand.sim.platform.objects["resellers"].add({"domain": DOMAIN, "name": "north", "credit": 7})
+    manager = f"551140020000@{DOMAIN}"
+    group = {"accountManager": manager, "managerProfile": "default", "account": f"{USERNAME}@{DOMAIN}"}
+    stand.sim.platform.objects["groups"].add(group)
+    await stand.start(**SETTINGS)
+    data = examples.data()
+    reads = [
+        Scene(
+            each.endpoint,
+            {**data[each.type], **({"resellerId": 1} if "resellerId" in data[each.type] else {})},
+            None,
+        )
+        for each in OPERATIONS.values()
+        if each.effect == "read"
+    ]
+    ended = await endings(stand, await send(stand, reads, "read"))
+    assert len(ended) == len(reads) == 23
+    assert set(ended.values()) == {"succeeded"}, ended
+    rows = [each for each in await stand.journal.unpublished(5000) if each.table == "outbox"]
+    told = {
+        event["command"]["type"]: event["output"]
+        for row in rows
+        if row.exchange and (event := json.loads(row.body)["data"])["status"] == "succeeded"
+    }
+    assert told["sippulse.SubscriberWS.retrievePassword.v1"] == {"return": "***"}
+    assert told["sippulse.SubscriberWS.retrieveCredit.v1"] == {"return": "5.00"}
+    assert told["sippulse.ResellerWS.retrieveResellerCredit.v1"] == {"return": "7.00"}
+    assert "sip-secret-1" not in json.dumps(told)
+    assert [row.exchange for row in rows if b"sip-secret-1" in row.body] == [""], "once, to reply_to"
 
 
 async def test_what_an_operation_is_about_may_be_missing(stand: Stand) -> None:
