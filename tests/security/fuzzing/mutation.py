@@ -1,4 +1,8 @@
-"""Bending real inputs: the same edits for a quick run under hypothesis and for a long one by seed."""
+"""Bending real inputs, by seed: the same edits for a quick run and for a long one.
+
+No coverage guides it. atheris would; but its wheels are for some platforms only, and the lock for development installs
+everywhere. What guides it instead is where it begins: every command, every operation, every known way of being bad.
+"""
 
 from __future__ import annotations
 
