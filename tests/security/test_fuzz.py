@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from tests.security.fuzzing import answers, messages, wsdls
 from tests.security.fuzzing.hunt import Target, guarded, hunt
-from tests.security.fuzzing.mutation import bent
 
 MESSAGES, ANSWERS, WSDLS = (cast(Target, one) for one in (messages, answers, wsdls))
 CASES = {"messages": 12_000, "answers": 8000}
@@ -50,7 +49,7 @@ def test_what_the_fuzzer_begins_with_is_understood(target: Target) -> None:
 def test_a_bent_input_ends_in_a_declared_way(target: Target) -> None:
     seeds, chance = target.corpus(), random.Random(20260501)
     for number in range(CASES[target.NAME]):
-        data = bent(seeds, target.TOKENS, chance)
+        data = target.bend(seeds, chance)
         try:
             guarded(target.check, data)
         except Exception as error:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, cast
 
+from tests.security.fuzzing.mutation import bent
 from worker.domain.evidence import Reading
 from worker.domain.outcome import Busy, Done, Exchange, Ill, NotSent, Outcome, Refused, Unclear
 from worker.platforms.build import build
@@ -150,6 +152,10 @@ def written(do: str, status: int, body: bytes, then: str = "same", **headers: st
     lines = [f"do: {do}", f"then: {then}", f"status: {status}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return "\n".join([*lines, "", ""]).encode() + body
+
+
+def bend(seeds: Sequence[bytes], chance: random.Random) -> bytes:
+    return bent(seeds, TOKENS, chance)
 
 
 def corpus() -> list[bytes]:

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from tests.security.fuzzing.mutation import bent
-
 PATIENCE = 2.0  # seconds of CPU that one input may cost: the worker's loop stands still meanwhile
 
 
@@ -21,9 +19,9 @@ class Target(Protocol):
     """A module of this folder."""
 
     NAME: str
-    TOKENS: Sequence[bytes]
 
     def corpus(self) -> list[bytes]: ...
+    def bend(self, seeds: Sequence[bytes], chance: random.Random) -> bytes: ...
     def check(self, data: bytes) -> str: ...
 
 
@@ -70,7 +68,7 @@ def hunt(target: Target, seconds: float, seed: int) -> Hunt:
     for data in seeds:
         _try(target, data, done)
     while (now := time.monotonic() - began) < seconds:
-        _try(target, bent(seeds, target.TOKENS, chance), done)
+        _try(target, target.bend(seeds, chance), done)
     done.seconds = now
     return done
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from tests.security.fuzzing.mutation import bent, estranged
 from worker.broker.arrivals import Reader
 from worker.broker.topology import BULK, COMMANDS
 from worker.journal.port import Inquiry, NewCommand, Refusal
@@ -149,6 +151,15 @@ def _binary() -> Iterator[bytes]:
         headers = {f"{prefixes[number % 4]}{name}": value for name, value in event.items() if name != "data"}
         headers |= {"x-delivery-count": 3, "x-death": [1], "ce-time": datetime(2026, 5, 1, tzinfo=UTC)}
         yield written(json.dumps(event["data"]).encode(), headers, content_type="application/json")
+
+
+def bend(seeds: Sequence[bytes], chance: random.Random) -> bytes:
+    """Every other one stays JSON: it comes past the parser, to the checks of attributes and fields."""
+    if chance.random() < 0.5:
+        return bent(seeds, TOKENS, chance)
+    type_ = chance.choice(sorted(DATA))
+    event = estranged(_event(type_, DATA[type_]), chance)
+    return written(json.dumps(event).encode(), content_type=STRUCTURED)
 
 
 def _demonstration() -> Iterator[bytes]:

@@ -6,8 +6,10 @@ everywhere. What guides it instead is where it begins: every command, every oper
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
+from typing import Any
 
 LARGEST = 300_000  # bytes of a mutated input: a little more than intake reads
 
@@ -49,3 +51,37 @@ def _edit(data: bytearray, seeds: Sequence[bytes], tokens: Sequence[bytes], chan
             data[start:start] = chance.randbytes(chance.randrange(1, 9))
         case _:
             del data[start:]
+
+
+# ---------------------------------------------------------------- JSON that stays JSON
+
+STRANGE: tuple[Any, ...] = (
+    None, True, False, 0, -1, 0.1, 1e300, 10**17, 10**30, "", " ", "0", "-0", "1e5", "0x10", "1,5", "٣", "null", "\x00",
+    "\ud800", "\u202e", "é" * 300, "a" * 5000, "<&>", "';--", "${x}", "../..", "a@b", "a b", "%00", [], {}, [[]],
+    {"a": {"a": {}}}, ["outgoing"] * 1000, {"username": 1}, "sippulse-br", "2026-13-01T00:00:00Z", "\r\n", "*", "ß",
+)  # fmt: skip
+
+
+def estranged(event: Any, chance: random.Random) -> Any:
+    """A copy in which one to three values are gone, strange, elsewhere, or under another name."""
+    copy = json.loads(json.dumps(event))
+    for _ in range(chance.choice((1, 1, 2, 3))):
+        _estrange(copy, chance)
+    return copy
+
+
+def _estrange(table: dict[str, Any], chance: random.Random) -> None:
+    name = chance.choice(sorted(table)) if table else "x"
+    inner = table.get(name)
+    if isinstance(inner, dict) and inner and chance.random() < 0.8:
+        return _estrange(inner, chance)
+    match chance.randrange(5):
+        case 0:
+            table.pop(name, None)
+        case 1:
+            table[str(chance.choice(STRANGE))[:50]] = inner
+        case 2:
+            table[name] = [inner, inner]
+        case _:
+            table[name] = chance.choice(STRANGE)
+    return None

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from collections.abc import Sequence
 from functools import cache
 
+from tests.security.fuzzing.mutation import bent
 from worker.platforms.sippulse.services import Service, Unusable, folder, live
 
 NAME = "wsdls"
@@ -24,6 +27,10 @@ def texts() -> list[bytes]:
     return [
         (folder() / f"{name}.wsdl").read_bytes() for name in ("DomainWS", "ReloadModulesWS", "SubscriberWS")
     ]
+
+
+def bend(seeds: Sequence[bytes], chance: random.Random) -> bytes:
+    return bent(seeds, TOKENS, chance)
 
 
 def corpus() -> list[bytes]:
