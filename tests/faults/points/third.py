@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from tests.faults.points.orders import BALANCE, EFFECTS, Traces, traces
-from tests.faults.points.stage import Line, Outcome, Stage
+from tests.faults.points.stage import LONG, Line, Outcome, Stage
 from tests.support.amqp import Heard, eventually
 from tests.support.storm import FINAL
 from tests.support.worker import Finished
@@ -51,7 +51,7 @@ async def play_third(stage: Stage, lines: Sequence[Line]) -> Third:
     await stage.die([killer], fresh=[killer])  # alone
     worker = await stage.untouched()
     with suppress(AssertionError):
-        await eventually(lambda: is_parked(stage, killer) and all(map(stage.has_final, beside)), 60, 0.25)
+        await eventually(lambda: is_parked(stage, killer) and all(map(stage.has_final, beside)), LONG, 0.25)
     third = Third(
         stage.outcome,
         killer,
@@ -78,14 +78,14 @@ def is_parked(stage: Stage, line: Line) -> bool:
 async def resolve(stage: Stage, third: Third) -> None:
     """The person's word ends it: as the platform shows it."""
     killer = third.killer
-    await eventually(lambda: no_window(stage), 60, 0.2, "the end of the window")
+    await eventually(lambda: no_window(stage), LONG, 0.2, "the end of the window")
     if third.parked[0].data["effect"] == "unknown":
         word = "--applied" if third.traces.applied else "--not-applied"
         third.resolved = await stage.verb("commands", "resolve", killer.id, word, "--reason", "looked")
     else:
         third.resolved = await stage.verb("commands", "cancel", killer.id, "--reason", "it kills workers")
-    await eventually(lambda: stage.has_final(killer), 60, 0.1, "the final result")
-    await eventually(lambda: nothing_left(stage), 60, 0.2, "an empty journal")
+    await eventually(lambda: stage.has_final(killer), LONG, 0.1, "the final result")
+    await eventually(lambda: nothing_left(stage), LONG, 0.2, "an empty journal")
     stage.outcome.verified = await stage.verify()
     third.results = [one for one in stage.whole.results.of(killer.id) if one.data["status"] in FINAL]
 
