@@ -37,6 +37,7 @@ __all__ = ["fast_folder", "templates"]
 SETTINGS: dict[str, Any] = {
     "timeout": 1.0,
     "settle": SETTLE,
+    "lease_margin": 10.0,  # a process that a busy machine holds up for seconds has not died
     "concurrency": 64,
     "call_records": {"lag": 0.15},
 }

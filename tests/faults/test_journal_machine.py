@@ -44,4 +44,4 @@ class JournalMachine(Senders, Engines, Time, Relay):
 
 
 def test_the_journal_keeps_identities_order_and_events_whatever_comes(bench: Bench) -> None:
-    run_state_machine_as_test(lambda: JournalMachine(bench), settings=profile(80, steps=30))
+    run_state_machine_as_test(lambda: JournalMachine(bench), settings=profile(60, steps=30))

@@ -37,4 +37,4 @@ class LifecycleMachine(Doubts, People, Time):
 
 
 def test_a_command_lives_as_the_rules_say_whatever_dies_or_is_lost(bench: Bench) -> None:
-    run_state_machine_as_test(lambda: LifecycleMachine(bench), settings=profile(80, steps=35))
+    run_state_machine_as_test(lambda: LifecycleMachine(bench), settings=profile(60, steps=35))

@@ -282,12 +282,9 @@ class Book:
 
     # Engine -------------------------------------------------------------------------------------------
 
-    def claim(self, taken: Iterable[Command], owner: str, lease: float) -> list[Token]:
-        """The journal has given these to `owner`."""
+    def claim(self, c: Command, owner: str, lease: float) -> Token:
+        """The journal has given it to `owner`."""
         self.commit()
-        return [self._claim(command, owner, lease) for command in taken]
-
-    def _claim(self, c: Command, owner: str, lease: float) -> Token:
         if c.state is State.WAITING:
             c.state, c.sent = State.RUNNING, False
             c.attempts += 1

@@ -118,6 +118,7 @@ class Engines(Machine):
     """Two processes claim, call and settle. Each also tries to settle what it does not hold any more."""
 
     def take(self, process: int, limit: int) -> list[Token]:
+        limit = self.clear(limit)
         work = self.bench.journals[process].claim(PLATFORM, OWNERS[process], limit, LEASE)
         return self.took(self.bench.run(work), OWNERS[process], limit)
 
@@ -136,9 +137,7 @@ class Engines(Machine):
         mine, theirs = self.bench.run(both())
         assert not {c.id for c in mine} & {c.id for c in theirs}, "both hold it"
         assert len(mine) + len(theirs) == len(self.book.claimable()), "both left what was free"
-        commands = {c.number: c for c in self.book.commands}
-        for claims, owner in ((mine, OWNERS[0]), (theirs, OWNERS[1])):
-            self.hold(claims, self.book.claim([commands[c.id] for c in claims], owner, LEASE))
+        self.hold([*mine, *theirs])
 
     def of(self, *states: State) -> list[Token]:
         """Claims that are held, of commands in these states (any), also those whose lease has lapsed."""
