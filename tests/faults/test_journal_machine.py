@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
+import pytest
 from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 
 from tests.conformance.support import done
@@ -17,7 +19,7 @@ from tests.faults.machines.bench import Bench
 from tests.faults.machines.book import APPLIED, Ended
 from tests.faults.machines.fixtures import bench, fast_folder
 from tests.faults.machines.machine import arrival, indexes
-from tests.faults.machines.profile import profile
+from tests.faults.machines.profile import profile, unshrunk
 from tests.faults.machines.rules import Engines, Relay, Senders, Time
 from worker.domain.lifecycle import State
 
@@ -45,3 +47,25 @@ class JournalMachine(Senders, Engines, Time, Relay):
 
 def test_the_journal_keeps_identities_order_and_events_whatever_comes(bench: Bench) -> None:
     run_state_machine_as_test(lambda: JournalMachine(bench), settings=profile(60, steps=30))
+
+
+async def forget(tx: Any, rows: Any) -> None:
+    """The relay's strike-off, forgotten."""
+
+
+BROKEN: dict[str, tuple[str, Any]] = {
+    "strike-off is forgotten": ("relaying.published", forget),
+    "priority is not lent": ("newcomers.queue_up", lambda lane, command, priority, now: None),
+    "contents are not compared": ("admission.content", lambda envelope: b""),
+}
+
+
+@pytest.mark.parametrize("bench", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("broken", list(BROKEN))
+def test_the_machine_notices_a_journal_that_breaks_a_rule(
+    bench: Bench, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where, instead = BROKEN[broken]
+    monkeypatch.setattr(f"worker.journal.{where}", instead)
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(lambda: JournalMachine(bench), settings=unshrunk(60, steps=30))

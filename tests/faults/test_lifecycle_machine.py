@@ -6,13 +6,16 @@ claims with fencing, leases that lapse, settle windows that hold the key, steps,
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 
 from tests.faults.machines.bench import Bench
 from tests.faults.machines.fixtures import bench, fast_folder
 from tests.faults.machines.machine import simple
-from tests.faults.machines.profile import profile
+from tests.faults.machines.profile import profile, unshrunk
 from tests.faults.machines.rules import Doubts, People, Time
 from worker.domain.effect import Risk
 
@@ -38,3 +41,22 @@ class LifecycleMachine(Doubts, People, Time):
 
 def test_a_command_lives_as_the_rules_say_whatever_dies_or_is_lost(bench: Bench) -> None:
     run_state_machine_as_test(lambda: LifecycleMachine(bench), settings=profile(60, steps=35))
+
+
+BROKEN: dict[str, tuple[str, Any]] = {
+    "no fencing": ("claims._still_ours", lambda claim, row: row["id"] == claim.id),
+    "a dead process has never called": ("sweeps.may_have_begun", lambda row: False),
+    "a command may kill workers for ever": ("sweeps.PARKED_AFTER", 1000),
+    "expiry and cancel end what may have had an effect": ("acts.untouched", lambda row: True),
+}
+
+
+@pytest.mark.parametrize("bench", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("broken", list(BROKEN))
+def test_the_machine_notices_a_journal_that_breaks_a_rule(
+    bench: Bench, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where, instead = BROKEN[broken]
+    monkeypatch.setattr(f"worker.journal.{where}", instead)
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(lambda: LifecycleMachine(bench), settings=unshrunk(60, steps=35))

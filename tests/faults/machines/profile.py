@@ -31,6 +31,6 @@ def profile(examples: int, steps: int = 50) -> settings:
     )
 
 
-def unshrunk(examples: int) -> settings:
+def unshrunk(examples: int, steps: int = 50) -> settings:
     """For examples that take seconds each: one that fails is told as it was found."""
-    return settings(profile(examples), phases=[Phase.explicit, Phase.generate])
+    return settings(profile(examples, steps), phases=[Phase.explicit, Phase.generate])
