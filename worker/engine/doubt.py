@@ -108,6 +108,9 @@ def unreadable(doubt: InDoubt, line: Line) -> Decision:
         text = "the evidence from before the call is missing"
         return Park(Problem(Code.EFFECT_UNKNOWN, text), unknown=True)
     if doubt.window_closed:
+        if doubt.effect not in (Effect.SET, Effect.READ):
+            text = "no read shows what it did, and called again it would be answered as if it had not"
+            return Park(Problem(Code.EFFECT_UNKNOWN, text), unknown=True)
         return Again(0.0, "the window has ended, and the same call again leaves the same state")
     why = "the platform shows no trace of it: it is called again after the window"
     return still_in_doubt(doubt, line.patience, why)

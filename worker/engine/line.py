@@ -208,7 +208,7 @@ class Line:
     def _quota(self, claim: Claim, step: Step) -> Quota | None:
         """None, the usual case: no limit is set, and nothing is counted."""
         limits = self.settings.limits
-        if claim.view.type.startswith("subscriber.remove.") and limits.removes_per_hour is not None:
+        if step.removes and limits.removes_per_hour is not None:
             return Quota("remove", removes_per_hour=limits.removes_per_hour)
         day, hour = limits.credit_per_subscriber_day, limits.credit_per_hour
         if step.amount is None or step.amount <= 0 or (day is None and hour is None):

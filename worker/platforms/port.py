@@ -37,6 +37,7 @@ class Step:
     if_exists: str = "reject"  # creates only: reject, adopt, update
     after_adoption: bool = False  # runs only where an earlier create found the object there
     amount: Decimal | None = None  # increments only, in the platform's currency unit
+    removes: bool = False  # a subscriber goes: it counts against `removes_per_hour`
     promises: Mapping[str, Any] = field(
         default_factory=dict
     )  # output once it took effect, however that is known

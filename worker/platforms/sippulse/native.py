@@ -22,7 +22,7 @@ from worker.messages.sippulse.checks import (
 from worker.messages.sippulse.operations import BY_TYPE, OPERATIONS, Operation
 from worker.messages.sippulse.shapes import Field
 from worker.platforms.port import Order, Step
-from worker.platforms.sippulse.plan import Planner, Wrong, noted, typed
+from worker.platforms.sippulse.plan import REMOVE, Planner, Wrong, noted, typed
 from worker.platforms.sippulse.records import Name
 
 
@@ -94,6 +94,7 @@ class NativePlanner:
             Effect(operation.effect),
             params,
             amount=amount,
+            removes=operation.endpoint == f"SubscriberWS.{REMOVE}",
             operation=operation,
             ordered=ordered,
             look_in=_look_in(operation, order.data),

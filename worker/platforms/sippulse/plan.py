@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation, localcontext
 from fnmatch import fnmatchcase
 from types import MappingProxyType
@@ -29,6 +29,7 @@ from worker.platforms.sippulse.records import Name
 from worker.settings import PlatformSettings
 
 MOST_NOTE = 250  # characters of addCredit.obs
+REMOVE = "removeSubscriber"
 BESIDE = ("platform", "subscriber", "if_exists", "platform_fields", "cps", "keep_alive")
 # Commands after which there is a subscriber that could be reloaded.
 RELOADABLE = frozenset(
@@ -97,7 +98,9 @@ class Planner:
         self._plans: dict[str, Callable[[Order], tuple[Step, ...]]] = {
             "subscriber.create": self._create,
             "subscriber.get": lambda order: (self._about(order, "retrieveSubscriber", Effect.READ),),
-            "subscriber.remove": lambda order: (self._about(order, "removeSubscriber", Effect.DELETE),),
+            "subscriber.remove": lambda order: (
+                replace(self._about(order, REMOVE, Effect.DELETE), removes=True),
+            ),
             "subscriber.block": lambda order: (self._silent(order, "blockSubscriber"),),
             "subscriber.activate": lambda order: (self._silent(order, "activateSubscriber"),),
             "calls.block": lambda order: self._calls(order, lambda kind: kind.block),
