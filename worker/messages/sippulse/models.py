@@ -5,9 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AliasChoices, GetJsonSchemaHandler, SecretStr, StringConstraints, create_model
+from pydantic import (
+    AliasChoices,
+    GetJsonSchemaHandler,
+    SecretStr,
+    StringConstraints,
+    ValidationInfo,
+    create_model,
+)
 from pydantic import Field as field_of
 from pydantic.functional_validators import field_validator
 from pydantic_core import CoreSchema
@@ -17,6 +24,7 @@ from worker.messages.fields import PRINTABLE, Digits, Domain, Double, LongText, 
 from worker.messages.sippulse.operations import KIND, OPERATIONS, Operation
 from worker.messages.sippulse.shapes import Field
 
+CONFIRMED = "confirmNewPassword"
 MOST_ENTRIES = 1000  # of a repeated field in one command
 _PLACE = re.compile(r"\{([\w.]+)\}")
 _GIVEN = Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=PRINTABLE)]
@@ -108,18 +116,27 @@ def _pascal(endpoint: str) -> str:
 
 
 def _validators(operation: Operation) -> dict[str, Any]:
-    """What is sent in one list is looked for in one list."""
+    """What one field alone does not show to be wrong."""
     many = operation.object
-    if many is None or not many.many:
-        return {}
+    if many is not None and many.many:
+        return {"alike": field_validator(many.name)(_alike)}
+    if any(each.name == CONFIRMED for each in operation.parameters):
+        return {"confirmed": field_validator(CONFIRMED)(_confirmed)}
+    return {}
 
-    def alike(cls: type[Native], value: list[Any]) -> list[Any]:
-        for name in ("domain", "rateId"):
-            if len({getattr(each, name) for each in value}) > 1:
-                raise wrong(f"all have to be of one {name}: send a command for each")
-        return value
 
-    return {"alike": field_validator(many.name)(alike)}
+def _alike(cls: type[Native], value: list[Any]) -> list[Any]:
+    """What is sent in one list is looked for in one list."""
+    for name in ("domain", "rateId"):
+        if len({getattr(each, name) for each in value}) > 1:
+            raise wrong(f"all have to be of one {name}: send a command for each")
+    return value
+
+
+def _confirmed(cls: type[Native], value: SecretStr, info: ValidationInfo) -> SecretStr:
+    if "newPassword" in info.data and value != info.data["newPassword"]:
+        raise wrong("it has to be the same as newPassword")
+    return value
 
 
 def _field(field: Field, needed: bool) -> tuple[Any, Any]:
@@ -151,13 +168,15 @@ def _kind(field: Field, needed: bool) -> Any:
         case "boolean":
             return bool
         case "int":
-            return Annotated[int, Whole()]
+            return Annotated[int, Whole(*field.range) if field.range else Whole()]
         case "long":
             return Annotated[SecretStr, Digits()] if field.secret else Annotated[str, Digits()]
         case "double":
             return Annotated[Any, Double()]
     if field.secret:
         return Secret
+    if field.values:
+        return Literal[field.values]
     if needed:
         return {"username": Username, "domain": Domain}.get(field.name, _GIVEN)
     return LongText

@@ -1,9 +1,9 @@
 """The types that travel to and from SIPPulse, in the order of its schemas.
 
 Written as `name:type`, types being those of XML Schema; a name alone is a string. Behind it may stand
-`/other` other spellings of the name (the documents', another version's), `[]` it may be repeated, `+` a Java
-primitive, which the schema demands, `*` a secret, `?` the documents do not demand it, and in braces the fields
-of an object that they do demand.
+`/other` other spellings of the name (the documents', another version's), `=a|b` the values or `=1..60` the range that
+the documents allow, `[]` it may be repeated, `+` a Java primitive, which the schema demands, `*` a secret, `?` the
+documents do not demand it, and in braces the fields of an object that they do demand.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-_FIELD = re.compile(r"(\w+)((?:/\w+)*)(?::(\w+))?(\[\])?([+*?]*)(?:\{([^}]*)\})?")
+_FIELD = re.compile(
+    r"(\w+)((?:/\w+)*)(?::(\w+))?(?:=(\d+)\.\.(\d+)|=([\w+|]+))?(\[\])?([+*?]*)(?:\{([^}]*)\})?"
+)
 SIMPLE = ("string", "int", "long", "boolean", "double")
 
 
@@ -27,6 +29,8 @@ class Field:
     secret: bool = False
     optional: bool = False
     others: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
+    range: tuple[int, int] | None = None
     needs: tuple[str, ...] = ()
 
     @property
@@ -45,7 +49,7 @@ def fields_of(written: str) -> tuple[Field, ...]:
 
 
 def _field(found: re.Match[str]) -> Field:
-    name, others, kind, many, marks, needs = found.groups()
+    name, others, kind, least, most, values, many, marks, needs = found.groups()
     return Field(
         name,
         kind or "string",
@@ -54,6 +58,8 @@ def _field(found: re.Match[str]) -> Field:
         secret="*" in marks,
         optional="?" in marks,
         others=tuple(others.split("/")[1:]),
+        values=tuple((values or "").split("|")) if values else (),
+        range=(int(least), int(most)) if least else None,
         needs=tuple((needs or "").split()),
     )
 
@@ -85,12 +91,13 @@ TYPES: dict[str, str] = {
         "contractNumber copyPassertedRpid:boolean+ countryCode:int document domain emailAddress/emailAdress "
         "firstName fwdBusy id:int lastName localArea lowCreditLimit:double+ lowCreditNotification:boolean+ "
         "mobile:long noAnswer number password* passwordPortal* phone:long profile quarter ratePlanId:int "
-        "resellerBillingType:int+ resellerId:int resellerMarkup/resellerMarckup:double+ "
+        "resellerBillingType:int=0..1+ resellerId:int resellerMarkup/resellerMarckup:double+ "
         "resellerRatePlanId/resellerRateplanId:int rings:int rpid softphoneAllowed:boolean+ state username "
         "validateSource0303:boolean+ voiceMailPassword/voicemailPassword:long* voicemail:boolean+ zip"
     ),
     "subscriberDailyQuotaDTO": (
-        "dailyQuota:boolean+ dailyQuotaConsumed:double+ dailyQuotaLimit:double+ dailyQuotaType domain username"
+        "dailyQuota:boolean+ dailyQuotaConsumed:double+ dailyQuotaLimit:double+ dailyQuotaType=M|V domain "
+        "username"
     ),
     "subscriberMonthlyQuotaDTO": (
         "domain monthlyQuota:boolean+ monthlyQuotaConsumed:double+ monthlyQuotaLimit:double+ monthlyQuotaType "
@@ -102,24 +109,25 @@ TYPES: dict[str, str] = {
     ),
     # Named by clients that were compiled against a running server; what they do not show is as documented.
     "address": (
-        "account/accountcode contextinfo domain group id:int ipAddress/IpAdress mask:int method pattern "
-        "port:int protocol techPrefix/techprefix username"
+        "account/accountcode contextinfo domain group id:int ipAddress/IpAdress mask:int=0..128 "
+        "method=iponly|techprefix|ip+cpt|ip+cli pattern port:int=0..65535 protocol=tcp|udp|tls|any "
+        "techPrefix/techprefix username"
     ),
     "rate": (
         "cadency:int domain id:int name prefix rateId:int rateValue:double serviceType txConnection:int "
         "txDelay:int txDiscard:int"
     ),
     "ratePlan": (
-        "blockCallsWithoutRate:boolean cadency:int domain freeMinutes:int id:int "
+        "blockCallsWithoutRate:boolean cadency:int=1..60 domain freeMinutes:int id:int "
         "limitToCreditsExpires/limitToCreditExpires:int markup:double name prepaId/prepaid/prepareid:boolean "
-        "rateId/rateid:int txConnection:int txDelay:int txDiscard:int"
+        "rateId/rateid:int txConnection:int=1..60 txDelay:int txDiscard:int"
     ),
     # As documented; where the documents name no field, those that the operations make likely.
     "accountGroupDTO": "account/accounts[] accountManager managerProfile",
     "dbAliases": "aliasDomain aliasUsername domain id:int username",
     "dialplan": "domain id:int name",
     "domain": "domain name",
-    "huntGroup": "description domain groupList id:int method timeout:int uri",
+    "huntGroup": "description domain groupList id:int method=paralell|serial timeout:int uri",
     "profile": "domain id:int profile",
     "reseller": "credit:double domain email id:int manager mobile name password* phone username",
     "userLocationDTO": "contact domain username",
