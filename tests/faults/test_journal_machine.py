@@ -16,7 +16,7 @@ from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 
 from tests.conformance.support import done
 from tests.faults.machines.bench import Bench
-from tests.faults.machines.book import APPLIED, Ended
+from tests.faults.machines.entries import APPLIED, Ended
 from tests.faults.machines.fixtures import bench, fast_folder
 from tests.faults.machines.machine import arrival, indexes
 from tests.faults.machines.profile import profile, unshrunk

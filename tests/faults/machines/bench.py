@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Double
 
 from tests.conformance.support import Place
-from tests.faults.machines.book import NOTIFY_AFTER
+from tests.faults.machines.entries import NOTIFY_AFTER
 from worker.journal.journal import StoredJournal
 from worker.journal.tables import metadata
 

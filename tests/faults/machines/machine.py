@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from tests.conformance.support import PLATFORM, order, select
 from tests.faults.machines.bench import Bench
-from tests.faults.machines.book import Book, Command, Content, Message, Token, Told
+from tests.faults.machines.book import Book
+from tests.faults.machines.entries import Command, Content, Message, Token, Told
 from worker.domain.lifecycle import FINAL, State
 from worker.journal.driver import Row, Tx
 from worker.journal.journal import StoredJournal

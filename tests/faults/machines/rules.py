@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
 from tests.conformance.support import again, done, inquiry, lost, parked, read, refused
-from tests.faults.machines.book import (
+from tests.faults.machines.entries import (
     APPLIED,
     NONE,
     SETTLE,
