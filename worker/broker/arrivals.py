@@ -11,7 +11,7 @@ from worker.domain.effect import Effect, risk_of
 from worker.domain.lifecycle import Priority
 from worker.journal.port import Arrival, Inquiry, NewCommand, Refusal
 from worker.messages.catalogue import COMMANDS, Checked, check
-from worker.messages.envelope import Delivery, Envelope, Unreadable, read
+from worker.messages.envelope import Delivery, Envelope, Unreadable, is_platform_name, read
 from worker.messages.errors import Code, Problem
 
 CANCEL = "command.cancel.v1"
@@ -93,7 +93,7 @@ def known(envelope: Envelope) -> dict[str, str]:
         "traceparent": envelope.traceparent,
         "tracestate": envelope.tracestate,
         "batchid": envelope.batch_id,
-        "platform": platform if isinstance(platform, str) else None,
+        "platform": platform if isinstance(platform, str) and is_platform_name(platform) else None,
     }
     return {name: value for name, value in found.items() if value}
 

@@ -137,9 +137,14 @@ def known(opened: Opened) -> dict[str, str]:
         if isinstance(value := opened.attributes.get(name), str) and _check_text(name, value) is None
     }
     platform = opened.data.get("platform") if isinstance(opened.data, dict) else None
-    if isinstance(platform, str) and re.fullmatch(r"[a-z0-9-]{1,40}", platform):
+    if isinstance(platform, str) and is_platform_name(platform):
         found["platform"] = platform
     return found
+
+
+def is_platform_name(text: str) -> bool:
+    """Of the form that a configured instance's name has; no other stands in an event."""
+    return re.fullmatch(r"[a-z0-9-]{1,40}", text) is not None
 
 
 def _open(delivery: Delivery, max_bytes: int) -> Opened:
