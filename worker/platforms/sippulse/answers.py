@@ -50,7 +50,7 @@ class Refusals:
             return word
         try:
             return Code(word)
-        except ValueError:
+        except (ValueError, OverflowError):  # the latter: numbers that no clock holds
             known = ", ".join(code.value for code in Code)
             raise ValueError(
                 f"refusals: {pattern!r} = {word!r} is no meaning: use busy, ill or one of {known}"
@@ -119,7 +119,7 @@ def retry_after(value: str | None) -> float | None:
     else:
         try:
             when = parsedate_to_datetime(value)
-        except ValueError:
+        except (ValueError, OverflowError):  # the latter: numbers that no clock holds
             return None
         seconds = ((when if when.tzinfo else when.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds()
     return min(max(seconds, SHORTEST), LONGEST)
