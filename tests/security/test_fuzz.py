@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tests.security.fuzzing import answers, messages, wsdls
 from tests.security.fuzzing.hunt import Target, guarded, hunt
+from worker.journal.port import Refusal
 
 MESSAGES, ANSWERS, WSDLS = (cast(Target, one) for one in (messages, answers, wsdls))
 CASES = {"messages": 12_000, "answers": 8000}
@@ -94,3 +95,24 @@ def test_any_event_is_refused_or_admitted(attributes: dict[str, object], data: o
 def test_any_fault_text_becomes_one_short_line(text: str, do: str, status: int, declared: bool) -> None:
     fault = answers.declared_fault(text) if declared else answers.undeclared_fault(text)
     guarded(answers.check, answers.written(do, status, fault.body))
+
+
+# ---------------------------------------------------------------- found by the long hunts
+
+
+@pytest.mark.parametrize("name", ["si\br", "A", "", "a" * 41, "x" * 100_000])
+def test_a_platforms_name_of_another_form_stands_in_no_event(name: str) -> None:
+    """It stood there as it came, with its control characters, and as long as a message may be."""
+    event = messages._event("credit.get.v1", messages.DATA["credit.get.v1"] | {"platform": name})
+    body = json.dumps(event).encode()
+    arrival = messages.READER.arrival(
+        messages.delivery(messages.written(body, content_type=messages.STRUCTURED))
+    )
+    assert isinstance(arrival.item, Refusal)
+    assert "platform" not in arrival.item.known
+
+
+def test_a_date_that_no_clock_holds_is_no_date() -> None:
+    """It came out of the adapter as an OverflowError."""
+    never = "Wed, 21 Oct 20299999999999999999999996 07:28:00 GMT"
+    assert answers.check(answers.written("credit", 503, b"", Retry_After=never)) == "Unclear"
