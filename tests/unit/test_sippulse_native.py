@@ -287,16 +287,18 @@ def test_a_credit_that_could_not_be_settled_is_not_booked() -> None:
 
 
 def test_a_removal_is_readable_where_the_sender_says_in_which_list() -> None:
-    assert not step("DidWS.deleteDid", {"didId": 1}).shows
-    assert step("DidWS.deleteDid", {"didId": 1, "look_in": {"accountCode": ACCOUNT}}).shows
-    assert step("HuntGroupWS.removeHuntGroup", {"domain": "d", "id": 1}).shows
+    assert not step("DidWS.deleteDid", {"didId": 1}).readable
+    assert step("DidWS.deleteDid", {"didId": 1, "look_in": {"accountCode": ACCOUNT}}).readable
+    assert step("HuntGroupWS.removeHuntGroup", {"domain": "d", "id": 1}).readable
 
 
 def test_a_list_that_does_not_have_the_field_proves_nothing() -> None:
     data = {**WHO, "contact": "sip:1@192.0.2.1"}
-    assert step("UserLocationWS.addUserLocation", data).shows
-    assert not step("UserLocationWS.addUserLocation", data, silent=("contact",)).shows
-    assert not step("UserLocationWS.addUserLocation", data, lacks=("UserLocationWS.listUserLocations",)).shows
+    assert step("UserLocationWS.addUserLocation", data).readable
+    assert not step("UserLocationWS.addUserLocation", data, silent=("contact",)).readable
+    assert not step(
+        "UserLocationWS.addUserLocation", data, lacks=("UserLocationWS.listUserLocations",)
+    ).readable
 
 
 def test_a_new_subscriber_gets_the_documented_defaults_and_an_update_gets_none() -> None:

@@ -43,7 +43,7 @@ class Looks:
         self._client, self._records, self._control = client, records, control
 
     async def look(self, step: NativeStep) -> Reading | Unread:
-        if not step.shows:
+        if not step.readable:
             return unseen(step)
         match step.operation.check:
             case checks.Inserted():
@@ -277,9 +277,7 @@ class Looks:
 
 
 def unseen(step: NativeStep) -> Reading | Unread:
-    """Nothing shows it. A removal is not repeated for that: what the platform says to the second one would be
-    taken for the answer to the first. That a person has to look is what "not found" leads to at a window's end.
-    """
+    """Nothing shows it: a creation goes on without having looked; of all else nobody asks."""
     if step.effect is Effect.CREATE:
         return Reading()
     return Refused(Code.NOT_FOUND, f"no read shows what {step.name} did", certain=True)

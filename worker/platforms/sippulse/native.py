@@ -28,12 +28,11 @@ from worker.platforms.sippulse.records import Name
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NativeStep(Step):
-    """`ordered`: the object as it was sent, before defaults; `shows`: the check can be read on this server."""
+    """`ordered`: the object as it was sent, before defaults. `readable`: this server has the check."""
 
     operation: Operation
     ordered: Mapping[str, Any] = field(default_factory=dict, repr=False)
     look_in: Mapping[str, Any] = field(default_factory=dict)
-    shows: bool = True
 
     @property
     def sent(self) -> list[Mapping[str, Any]]:
@@ -106,9 +105,7 @@ class NativePlanner:
         if step.effect is Effect.INCREMENT and not shows:
             why = "the reads that could settle a lost answer to it are not in this server's WSDL"
             raise Wrong(Code.UNSUPPORTED_BY_SERVER, f"{step.endpoint}: {why}")
-        # Of a removal, or a secret, that cannot be read, a lost answer is a person's: see `looks.unseen`.
-        readable = shows or step.effect in (Effect.DELETE, Effect.CHANGE_SECRET)
-        return replace(step, readable=readable, shows=shows)
+        return replace(step, readable=shows)
 
     def _book(self, order: Order, operation: Operation, params: dict[str, Any]) -> Decimal:
         amount = self._planner.amount(order.data.get(operation.money), operation.money)

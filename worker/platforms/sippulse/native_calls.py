@@ -40,7 +40,7 @@ class NativeCalls:
             return await self._read(step)
         if isinstance(step.operation.check, AsSent):
             return await self._update(step, guard)
-        if step.effect is Effect.DELETE and step.shows:
+        if step.effect is Effect.DELETE and step.readable:
             return await self._remove(step, guard)
         return await self._do(step, step.params, guard)
 
@@ -113,7 +113,7 @@ class NativeCalls:
         assert whole is not None
         try:
             async with asyncio.timeout(self._brief):
-                current = await self._looks.current(step) if step.shows else step.ordered
+                current = await self._looks.current(step) if step.readable else step.ordered
                 merged = (
                     None if not isinstance(current, Mapping) else await self._merged(step, whole, current)
                 )
@@ -134,7 +134,7 @@ class NativeCalls:
     async def _merged(self, step: NativeStep, whole: Field, current: Row) -> dict[str, Any]:
         """Raises Unsafe where a field would be overwritten unseen."""
         if whole.type == "subscriberDTO":
-            if not step.shows:
+            if not step.readable:
                 raise Unsafe(
                     "this server does not show the subscriber, so fields not named would be overwritten"
                 )
@@ -150,7 +150,7 @@ class NativeCalls:
         return {name: value for name, value in merged.items() if value is not None}
 
     async def _hidden(self, step: NativeStep, field: Field, value: Any) -> bool:
-        if field.primitive or not step.shows:
+        if field.primitive or not step.readable:
             return value is None
         if not field.secret:
             return False
