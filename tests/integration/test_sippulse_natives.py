@@ -447,3 +447,28 @@ async def test_a_read_that_hangs_ends_with_the_calls_deadline(start: Start) -> N
     sim, platform = await start(timeout=0.3)
     sim.fail("listByAcc", "late", seconds=30)
     assert await outcome(platform, "DidWS.listByAcc", {"accountCode": "a"}) == Unclear("timeout")
+
+
+# What `worker platforms check` says ------------------------------------------------------------------
+
+
+async def test_the_check_asks_the_server_also_where_the_worker_goes_by_the_bundled_wsdls(
+    start: Start,
+) -> None:
+    from worker.cli.platforms import _check, _offered
+    from worker.settings import Settings
+
+    sim, _ = await start()
+    async with other_version(sim, lambda text: corrected(text).replace('removeRate"', 'dropRate"')) as url:
+        given = {"kind": "sippulse", "url": url, "login": "admin", "password": PASSWORD}
+        (report,) = await _check(Settings(platforms={"sippulse-br": given}), ["sippulse-br"])
+    assert report["well"]
+    assert 'consider wsdl = "live"' in report["said"]
+    said = {service: _offered(facts) for service, facts in report["facts"].items()}
+    assert said["RateWS"] == (
+        "live; 5 operations; lacks removeRate; besides dropRate; listRatesByParams.descripion is description"
+    )
+    assert said["WhitelistWS"] == "live; 3 operations"
+    assert said["HuntGroupWS"] == (
+        "live; 4 operations; insertHuntGroups is insertHuntGroup, updateHuntGroups is updateHuntGroup"
+    )

@@ -16,6 +16,7 @@ from tests.support.engine import PLATFORM, Stand, any_journal, stand, templates
 from tests.support.operations import UNSEEN, Scene, scenes, shown
 from worker.broker.arrivals import Reader
 from worker.journal.port import Refusal
+from worker.messages import contracts
 from worker.messages.envelope import STRUCTURED, Delivery
 from worker.messages.sippulse import examples
 from worker.messages.sippulse.checks import Nothing
@@ -78,6 +79,7 @@ async def endings(stand: Stand, ids: dict[str, str]) -> dict[str, str]:
     for outgoing in await stand.journal.unpublished(5000):
         if outgoing.table == "outbox":
             event = json.loads(outgoing.body)
+            assert contracts.invalid(event) == [], event
             name, what = event["data"]["command"]["id"], event["type"].split(".")[2]
             if name in names and what != "delayed":
                 ended[names[name]] = event["data"]["error"]["code"] if what == "rejected" else what

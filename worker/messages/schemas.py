@@ -10,6 +10,7 @@ from worker.messages.catalogue import COMMANDS, CommandSpec, Model
 from worker.messages.commands import CALL_KINDS
 from worker.messages.envelope import LONGEST, PRIORITIES, TIMES
 from worker.messages.errors import Code
+from worker.messages.sippulse import outputs as sippulse
 
 Schema = dict[str, Any]
 
@@ -141,7 +142,8 @@ def result(what: str) -> Schema:
     data = table(_result_data(what), _required(what), description="Unknown fields may be added: ignore them.")
     schema = _event(f"provisioning.command.{what}.v1", RESULTS[what], {"data": data})
     if what == "succeeded":
-        schema["allOf"] = [_output_rule(command_type) for command_type in OUTPUTS]
+        schema["allOf"] = [_output_rule({"const": each}, output) for each, output in OUTPUTS.items()]
+        schema["allOf"] += [_output_rule({"enum": types}, output) for types, output in sippulse.outputs()]
     return schema
 
 
@@ -305,13 +307,13 @@ OUTPUTS: dict[str, Schema] = {
 }
 
 
-def _output_rule(command_type: str) -> Schema:
-    """Of a result whose command is of this type, the output is as said above."""
+def _output_rule(types: Schema, output: Schema) -> Schema:
+    """Of a result whose command is of these types, the output is so."""
 
     def within(name: str, schema: Schema) -> Schema:
         return {"properties": {"data": {"properties": {name: schema}}}}
 
     return {
-        "if": within("command", {"properties": {"type": {"const": command_type}}}),
-        "then": within("output", nullable(OUTPUTS[command_type])),
+        "if": within("command", {"properties": {"type": types}}),
+        "then": within("output", nullable(output)),
     }
