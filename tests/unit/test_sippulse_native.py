@@ -14,8 +14,9 @@ from worker.messages.catalogue import Checked, check, secret_fields
 from worker.messages.envelope import Envelope
 from worker.messages.errors import Code, Problem
 from worker.messages.sippulse.operations import OPERATIONS, SERVICES
-from worker.messages.sippulse.shapes import Field
+from worker.messages.sippulse.shapes import Field, type_of
 from worker.platforms.port import Order
+from worker.platforms.sippulse.fields import SUBSCRIBER
 from worker.platforms.sippulse.native import NativePlanner, NativeStep
 from worker.platforms.sippulse.plan import Planner
 from worker.settings import PlatformSettings
@@ -206,6 +207,12 @@ def assert_alike(field: Field, element: Any, definitions: dict[str, Any]) -> Non
         }
         others = {other for each in field.fields for other in each.others}
         assert set(definitions[field.type]["properties"]) - others == set(inner)
+
+
+def test_the_portable_commands_know_the_same_record() -> None:
+    portable = {field.wire: (field.type, field.secret) for field in SUBSCRIBER}
+    native = {field.name: (field.type, field.secret) for field in type_of("subscriberDTO")}
+    assert portable == native
 
 
 # What becomes of it --------------------------------------------------------------------------------------
