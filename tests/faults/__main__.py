@@ -113,6 +113,7 @@ def told(outcome: Outcome, again: str) -> str:
         f"processes that ended by themselves: {outcome.exits}; the journal's disk: {outcome.disk}",
     ]
     lines += [f"left to do: {_counted(outcome.left)}"] if outcome.left else []
+    lines += [f"errors in the workers' logs: {_counted(outcome.logged)}"] if outcome.logged else []
     lines += [f"left out: {kind}, for {why}" for kind, why in outcome.left_out.items()]
     lines += [f"WRONG: {one}" for one in outcome.complaints]
     lines += [f"TROUBLE: {one}" for one in outcome.troubles]

@@ -59,8 +59,10 @@ class People:
         """Decide what is parked. Until cancelled."""
         while True:
             for command, event in list(self.waiting.items()):
-                with suppress(*AWAY):
+                try:
                     await self._settle(command, event)
+                except AWAY:
+                    await self._lose()
             await asyncio.sleep(0.5)
 
     async def meddle(self, every: float = 6.0) -> None:
@@ -73,14 +75,20 @@ class People:
                     chance
                 )
             except AWAY:
-                self._journal = None
+                await self._lose()
 
     async def go(self) -> None:
         """Nothing stays paused behind them, and they leave."""
         if self.paused:
             await self._resume()
-        if self._journal is not None:
-            await self._journal.close()
+        await self._lose()
+
+    async def _lose(self) -> None:
+        """The next act opens the journal anew."""
+        journal, self._journal = self._journal, None
+        if journal is not None:
+            with suppress(*AWAY):
+                await journal.close()
 
     async def journal(self) -> StoredJournal:
         if self._journal is None:
@@ -161,7 +169,7 @@ class People:
                 self.paused = False
                 self._did("resume", "")
             except AWAY:
-                self._journal = None
+                await self._lose()
                 await asyncio.sleep(0.5)
 
     async def _republish(self, chance: Random) -> None:

@@ -7,8 +7,9 @@ report = check(outcome.history)
 from __future__ import annotations
 
 import asyncio
+import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -62,6 +63,7 @@ class Plan:
 class Outcome:
     """What came of it. `complaints`: what should not have happened and no history shows; `troubles`: of our own.
 
+    `left_out`: faults that this machine does not allow, and why. `logged`: what workers logged as errors, how often.
     `folder`: logs and settings, which the history's `logs` are read from; whoever has it removes it.
     """
 
@@ -76,10 +78,12 @@ class Outcome:
     complaints: list[str] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
+    logged: dict[str, int] = field(default_factory=dict)
     folder: Path = Path()
 
     def as_json(self) -> dict[str, Any]:
         names = [
+            "logged",
             "faults",
             "platform_faults",
             "seconds",
@@ -272,7 +276,7 @@ class Storm:
     async def _unfinished(self) -> dict[str, str]:
         connection = await asyncpg.connect(self.arena.postgres.url(DATABASE), timeout=30)
         try:
-            rows = await connection.fetch("SELECT message_id, state FROM commands WHERE finished_at IS NULL")
+            rows = await connection.fetch(UNFINISHED)
         finally:
             await connection.close()
         return {row["message_id"]: row["state"] for row in rows}
@@ -297,6 +301,7 @@ class Storm:
             arena.complaints,
             troubles,
             self.nemesis.left_out(),
+            _errors(self.arena.logs),
             arena.folder,
         )
 
@@ -318,12 +323,31 @@ class Storm:
         )
 
 
+# Those that wait for the result of their key's first have no command of their own.
+UNFINISHED = """
+SELECT message_id, state FROM commands WHERE finished_at IS NULL
+UNION ALL SELECT message_id, 'waiting' FROM identities WHERE status IS NULL AND role = 'duplicate'
+"""
 LEFT = """
 SELECT (SELECT count(*) FROM commands WHERE finished_at IS NULL) AS commands,
+       (SELECT count(*) FROM identities WHERE status IS NULL AND role = 'duplicate') AS duplicates,
        (SELECT count(*) FROM outbox WHERE published_at IS NULL) AS outbox,
        (SELECT count(*) FROM audit WHERE published_at IS NULL) AS audit,
        (SELECT count(*) FROM lanes WHERE window_opened IS NOT NULL) AS windows
 """
+
+
+def _errors(logs: Iterable[Path]) -> dict[str, int]:
+    """By event; what is told of one platform or command counts as one. Libraries complain by their own lights."""
+    found: dict[str, int] = {}
+    for log in logs:
+        for line in log.read_text(errors="replace").splitlines():
+            if '"level":"error"' in line and '"logger":"worker.' in line:
+                event = str(json.loads(line)["event"])
+                found[event] = found.get(event, 0) + 1
+            elif line.startswith("Traceback"):
+                found["Traceback"] = found.get("Traceback", 0) + 1
+    return found
 
 
 def _applied(entry: Mapping[str, Any]) -> Applied:
