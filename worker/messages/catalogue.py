@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, SecretStr, ValidationError
@@ -17,6 +17,8 @@ from worker.messages.errors import Code, Problem
 from worker.messages.parsing import shown
 from worker.messages.sippulse import models as sippulse
 from worker.messages.sippulse.operations import OPERATIONS
+
+MOST_COMPARED = 100  # characters of an unknown type
 
 Model = type[BaseModel]
 CommandModel = type[of.Command]
@@ -167,10 +169,20 @@ def _secrets(model: Model, path: str) -> Iterator[str]:
 
 
 def _unknown_command(command_type: str) -> Problem:
-    near = difflib.get_close_matches(command_type, COMMANDS, 3, 0.5)
+    near = _near(command_type[:MOST_COMPARED])
     known = f"we know {_listed(PORTABLE)}, and sippulse.<Service>.<operation>.v1 for each of its operations"
     hint = f"did you mean {' or '.join(near)}?" if near else known
     return Problem(Code.UNKNOWN_COMMAND, f"type: unknown command {shown(command_type)!r}: {hint}", "type")
+
+
+@lru_cache(maxsize=256)  # a sender that is wrong is so often
+def _near(command_type: str) -> list[str]:
+    """Commands of a like name. Of native ones only the operation is compared: there are many, and it takes time."""
+    if not command_type.startswith("sippulse."):
+        return difflib.get_close_matches(command_type, PORTABLE, 3, 0.5)
+    named = {each.name: each.type for each in OPERATIONS.values()}
+    operation = command_type.removesuffix(".v1").rpartition(".")[2]
+    return [named[name] for name in difflib.get_close_matches(operation, named, 3, 0.7)]
 
 
 def _no_platform(platform: Any, kinds: Mapping[str, str]) -> Problem:
