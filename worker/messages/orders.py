@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import Any
 
-PLATFORM = "sippulse-demo"
+PLATFORM = "sippulse-br"
 DOMAIN = "demo.example"
 SOURCE = "/crm"
 Line = dict[str, Any]
@@ -233,7 +233,7 @@ def _bad() -> Iterator[Line]:
     yield bad("credit.add", about(four, amount="-10.00"), "invalid_field")
     yield bad("credit.add", about(four, amount=10), "invalid_field")
     yield bad("credit.add", about(four), "missing_field")
-    yield bad("credit.add", about(four, amount="10.00") | {"platform": "sipulse-demo"}, "unknown_platform")
+    yield bad("credit.add", about(four, amount="10.00") | {"platform": "sipulse-br"}, "unknown_platform")
     yield bad("credit.added", about(four, amount="10.00"), "unknown_command")
     yield bad("calls.block", about(four, kinds=["all"]), "invalid_field")
     yield bad("calls.block", about(four, reason="dunning"), "invalid_field")

@@ -201,7 +201,7 @@ class PlatformSettings(Section):
         default=None, description="file with the authorities that sign the server's certificate"
     )
     environment: Literal["production", "staging"] = Field(
-        default="production", description="`staging`: `platforms learn` may write there"
+        default="production", description="what kind of installation it is; nothing depends on it yet"
     )
     concurrency: Count = Field(default=16, description="calls at once, all processes together")
     rate: float = Field(default=50.0, gt=0, description="calls a second, all processes together")

@@ -23,7 +23,7 @@ from worker.messages.orders import lines
 NAME = "messages"
 MAX_BYTES = 262_144  # the default of intake.max_bytes
 LONGEST_TEXT = 1000  # characters of a problem's sentence, whatever was sent
-KINDS = {"sippulse-br": "sippulse", "sippulse-demo": "sippulse"}
+KINDS = {"sippulse-br": "sippulse"}
 REFUSALS = frozenset(  # what intake alone may say; the others need the journal
     {
         Code.INVALID_MESSAGE,

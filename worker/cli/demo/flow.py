@@ -11,6 +11,8 @@ import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from decimal import Decimal
+from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import aio_pika
@@ -205,7 +207,8 @@ def _plain() -> Say:
 
 
 def _invite(stage: Stage) -> None:
-    amount = "subscriber.username=551140000001 subscriber.domain=demo.example amount=5.00"
+    order = "subscriber.username=551140000001 subscriber.domain=demo.example amount=5.00"
+    shell = f"export WORKER_CONFIG={quote(str(stage.settings_file))} BROKER_URL={quote(stage.broker)}"
     show.say("\nIt goes on running; Ctrl-C stops it and removes everything.")
     show.facts(
         {
@@ -214,10 +217,20 @@ def _invite(stage: Stage) -> None:
             "simulator": f"{stage.simulator.removesuffix('/SipPulse')}/admin/",
             "settings": str(stage.settings_file),
             "worker's log": str(stage.folder / "worker.log"),
-            "send one": f"worker --config {stage.settings_file} send credit.add {amount} --key K1 --wait",
+            "for a shell": shell,
+            "send one": f"{_called()} --config {quote(str(stage.settings_file))}"
+            f" send credit.add {order} --key K1 --wait",
         }
     )
     sys.stdout.flush()
+
+
+def _called() -> str:
+    """The command that started us, as it can be given in any folder."""
+    file = Path(sys.argv[0])
+    if file.name == "__main__.py":
+        return f"{quote(sys.executable)} -m worker"
+    return quote(str(file.absolute()))
 
 
 def _tail(stage: Stage, lines: int = 15) -> str:

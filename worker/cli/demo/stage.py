@@ -20,7 +20,7 @@ from worker.sandbox.processes import Child, Keeper, wait_until
 from worker.sandbox.rabbitmq import PrivateRabbit
 from worker.simulators.sippulse import LOST
 
-PLATFORM = "sippulse-demo"
+PLATFORM = "sippulse-br"
 BROKER = "WORKER__BROKER__URL"
 START = 90.0  # seconds that a process may take to come up on a slow machine
 STOP = 20.0
