@@ -84,12 +84,36 @@ async def test_when_the_wait_runs_out_id_state_and_the_way_to_repeat_are_said(
     words = ("send", "credit.add", *ABOUT, "amount=1.00", "--key", "k2", "--id", "order-2", "--wait", "1")
     early = await workers.worker(*words)
     assert early.code == 4
-    assert "id order-2 is waiting" in early.out
+    assert f"id order-2 is waiting; platform {PLATFORM} is paused by {ME}: for the test" in early.out
+    assert "goes on by itself" not in early.out
+    shown = await ok(workers, "commands", "show", "order-2")
+    assert f"next: platform {PLATFORM} is paused by {ME}: for the test; `worker platforms resume" in shown.out
+    twice = await ok(workers, "platforms", "pause", PLATFORM, "--reason", "another")
+    assert f"it was paused already, by {ME} since" in twice.out
     assert "the same key is safe" in early.out
     await ok(workers, "platforms", "resume", PLATFORM, "--reason", "enough")
     again = [word.replace("order-2", "order-3") for word in words[:-1]]
     assert (await ok(workers, *again, "60", "--json")).json["duplicate_of"] == "order-2"
     assert person(simulator).balance == 11
+
+
+async def test_a_wait_ends_when_the_command_is_parked_for_it_then_waits_for_a_person(
+    workers: Workers, simulator: Simulator
+) -> None:
+    simulator.fail("addCredit", "drop_before", count=1)
+    words = ("credit.add", *ABOUT, "amount=5.00", "--key", "p1", "--id", "p-1")
+    waiting = asyncio.create_task(workers.worker("send", *words, "--wait", "90", "--json"))
+    await eventually(lambda: simulator.platform.ledger.operations["addCredit"].received)
+    simulator.platform.charge("ana", DOMAIN, Decimal(1))
+    told = await waiting
+    assert (told.code, told.json["state"], told.json["error"]["code"]) == (4, "parked", "effect_unknown")
+    late = await workers.worker("send", *words, "--wait", "1")
+    assert late.code == 4
+    assert "id p-1 is parked; it waits for a person" in late.out
+    shown = (await ok(workers, "commands", "show", "p-1", "--json")).json
+    assert (shown["archived"], shown["attempts_made"][0]["at"][-1]) == (False, "Z")
+    await ok(workers, "commands", "resolve", "p-1", "--not-applied", "--reason", "looked")
+    assert (await ok(workers, "commands", "archive", "p-1", "--reason", "done")).out.endswith(": archived\n")
 
 
 async def test_data_come_from_a_file_or_standard_input_and_secrets_from_elsewhere(
@@ -249,7 +273,9 @@ async def test_a_quarantined_message_is_looked_at_on_the_record_and_dropped(
         await ok(workers, "quarantine", "drop", uid[:8], "--reason", "garbage")
         assert (await ok(workers, "quarantine", "list")).out == "nothing in quarantine\n"
         again = await workers.worker("quarantine", "drop", uid, "--reason", "garbage")
-        assert again.code == 1
+        assert (again.code, "was dropped already" in again.err) == (1, True)
+        never = await workers.worker("quarantine", "send", "none-such", "--reason", "garbage")
+        assert "no message in quarantine begins with 'none-such'" in never.err
 
 
 async def test_a_quarantined_message_is_sent_again_once_the_reason_is_gone(
@@ -286,10 +312,11 @@ async def test_events_that_nobody_took_are_republished_under_the_same_ids(
     await eventually(unheard)
     assert "nobody listens" in (await ok(workers, "doctor")).out
     async with Listener(rabbit_url) as results:
-        await ok(workers, "events", "republish")
+        done = await ok(workers, "events", "republish", "--reason", "a queue is bound now")
+        assert "`worker doctor` says whether somebody took them" in done.out
         first = (await results.until(lambda heard: heard))[0]
         assert first.data["command"]["id"] == "r-1"
-        await ok(workers, "events", "republish", "--all", "--since", "1h")
+        await ok(workers, "events", "republish", "--all", "--since", "1h", "--reason", "all of it")
         await results.until(lambda heard: len(heard) == 2)
     assert results.heard[1].event["id"] == first.event["id"]
 
@@ -347,7 +374,7 @@ async def test_doctor_says_which_services_cannot_be_reached(tmp_path: Path, simu
 
 async def test_platforms_are_listed_and_checked(workers: Workers) -> None:
     listed = (await ok(workers, "platforms", "list", "--json")).json
-    assert [(one["name"], one["state"]) for one in listed] == [(PLATFORM, "well")]
+    assert [(one["name"], one["state"]) for one in listed] == [(PLATFORM, "not stopped")]
     checked = await ok(workers, "platforms", "check")
     assert "reachable, signed in" in checked.out
     unknown = await workers.worker("platforms", "check", "sipulse")
@@ -358,6 +385,7 @@ async def test_platforms_are_listed_and_checked(workers: Workers) -> None:
 async def test_the_journal_is_kept_by_its_verbs(workers: Workers) -> None:
     await ok(workers, "send", "calls.block", *ABOUT, "--wait")
     assert (await ok(workers, "journal", "upgrade")).out == "up to date\n"
+    assert (await ok(workers, "journal", "upgrade", "--json")).json["done"] == "up to date"
     assert (await ok(workers, "journal", "rekey", "--json")).json["commands"] == 1
     assert "nothing was old enough" in (await ok(workers, "journal", "purge")).out
 

@@ -118,6 +118,10 @@ def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
         ("events", "republish", "--since", "soon"),
         ("simulate", "sippulse"),
         ("platforms", "pause", "sippulse-br"),
+        ("platforms", "pause", "sippulse-br", "--reason", ""),
+        ("commands", "retry", "1", "--reason", "  "),
+        ("events", "republish"),
+        ("commands", "list", "--state", "bogus"),
     ],
 )
 def test_a_wrong_command_line_is_exit_code_2_and_no_traceback(
@@ -158,6 +162,36 @@ def test_looking_makes_no_journal_and_no_key(at_home: Path, capsys: pytest.Captu
     told = sentence(("commands", "list"), 2, capsys)
     assert "there is no journal at" in told
     assert {file.name for file in at_home.iterdir()} == {"worker.toml"}
+
+
+def test_a_list_for_an_unknown_platform_is_not_merely_empty(capsys: pytest.CaptureFixture[str]) -> None:
+    told = sentence(("commands", "list", "--platform", "nope"), 2, capsys)
+    assert "unknown platform 'nope': we know sippulse-br" in told
+
+
+def test_a_chain_is_not_held_against_a_file_without_events(
+    at_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (at_home / "collected.jsonl").write_text("\n")
+    told = sentence(("audit", "verify", "--collected", "collected.jsonl"), 1, capsys)
+    assert "no audit event in collected.jsonl" in told
+
+
+def test_a_check_of_no_platform_says_so(at_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (at_home / "worker.toml").write_text("")
+    assert main(["platforms", "check"]) == 0
+    assert "no platform is configured" in capsys.readouterr().out
+
+
+def test_a_platform_that_was_not_reached_offers_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["platforms", "check"]) == 1
+    [line] = capsys.readouterr().out.splitlines()
+    assert "cannot be reached" in line
+
+
+def test_contracts_are_checked_for_programs_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["contracts", "check", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"wrong": []}
 
 
 def test_a_broker_that_is_away_is_exit_code_3(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from worker.cli.doctor import _figures, _stop, unset
+from worker.cli.doctor import _consumed, _figures, _stop, unset
 from worker.journal.port import Health
 from worker.settings import LimitSettings, Settings
 
@@ -35,6 +35,11 @@ def test_a_grace_that_is_no_duration_is_said() -> None:
     assert said.level == "warning"
 
 
+def test_one_is_not_said_as_many() -> None:
+    assert _consumed("q", 1, 1).text == "1 consumer, 1 message waits"
+    assert _consumed("q", 0, 2).text == "2 consumers, 0 messages wait"
+
+
 def test_limits_that_are_not_set_are_named() -> None:
     assert unset(LimitSettings(credit_max=Decimal("500"), removes_per_hour=10)) == [
         "credit_per_subscriber_day",
@@ -58,5 +63,5 @@ def test_what_needs_a_person_is_said_with_the_next_step() -> None:
     found = {(one.part, one.level): one for one in _figures(health)}
     assert "3 wait, 1 run, 1 in doubt, 2 parked" in found["commands", "well"].text
     assert found["events", "broken"].next
-    assert "republish" in found["exchange provisioning.results", "warning"].next
+    assert 'republish --reason "…"`' in found["exchange provisioning.results", "warning"].next
     assert found["quarantine", "advice"].next == "`worker quarantine list`"

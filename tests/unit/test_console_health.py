@@ -85,6 +85,7 @@ def test_nobody_listens_and_parked_commands_are_warnings() -> None:
     health = Health(0, 0, 0, 2, None, 1, 900.0, 0, 0, {"provisioning.results": 3})
     found = [*of_journal(Seen(0.0, health))]
     assert {one.part for one in found} == {"relay", "commands"}
+    assert 'worker events republish --reason "…"`' in found[0].text
     assert set(levels(found)) == {"warning"}
 
 
@@ -99,7 +100,7 @@ def test_a_stopped_platform_is_a_warning_and_only_if_it_is_ours() -> None:
     found = [*of_platforms(states, frozenset({"held", "paused", "broken", "well"}))]
     assert [one.part for one in found] == ["platform held", "platform paused", "platform broken"]
     assert set(levels(found)) == {"warning"}
-    assert "ana: move" in found[1].text
+    assert 'ana: move; `worker platforms resume paused --reason "…"`' in found[1].text
 
 
 async def test_a_journal_that_is_away_makes_the_process_not_ready() -> None:

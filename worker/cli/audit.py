@@ -35,6 +35,8 @@ def verify(
     """Find a record that was changed, removed or inserted."""
     settings = settings_of(context)
     events = list(_events(collected)) if collected else None
+    if events == []:
+        raise Fault(f"no audit event in {collected}: nothing can be held against the chain")
     report = run(with_journal(settings, lambda journal: journal.verify(events)))
     if as_json:
         show.emit(asdict(report))

@@ -10,14 +10,21 @@ import typer
 from worker.cli import show
 from worker.cli.context import Json, Reason, actor, run, settings_of, with_journal
 from worker.cli.fields import FIELDS_HELP, data_of, list_fields, merged
+from worker.cli.platforms import known
+from worker.cli.stopped import of_platform
 
 if TYPE_CHECKING:
     from worker.journal.journal import StoredJournal
     from worker.settings import Settings
 
 Name = Annotated[str, typer.Argument(metavar="ID", help="The number that `list` shows, or the sender's id.")]
+STATES = ("waiting", "running", "in_doubt", "parked", "succeeded", "rejected", "cancelled", "expired")
 BELOW = {"attempts_made", "readings", "events", "records", "line", "steps", "problem", "window"}
 TIMES = ("received_at", "started_at", "finished_at", "due_at")
+FLAGS = ("archived", "window_closed")
+TIMED = ("attempts_made", "readings", "events")
+BELOW_TIMES = ("at", "published_at")
+WINDOW_TIMES = ("window_opened", "window_first")
 
 
 def mount(app: typer.Typer) -> None:
@@ -34,7 +41,7 @@ def list_(
     context: typer.Context,
     state: Annotated[
         str | None,
-        typer.Option(help="waiting, running, in_doubt, parked, succeeded, rejected, cancelled, expired."),
+        typer.Option(help=f"{', '.join(STATES)}."),
     ] = None,
     platform: Annotated[str | None, typer.Option(help="Of one platform.")] = None,
     type: Annotated[str | None, typer.Option(help="Of one type, e.g. credit.add.v1.")] = None,
@@ -46,6 +53,11 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List commands, newest first."""
+    settings = settings_of(context)
+    if state is not None and state not in STATES:
+        raise typer.BadParameter(f"--state is one of {', '.join(STATES)}")
+    if platform is not None:
+        known(settings, platform)
     wanted = {
         "state": state,
         "platform": platform,
@@ -55,9 +67,9 @@ def list_(
         "batch_id": batch,
         "archived": archived,
     }
-    rows = run(with_journal(settings_of(context), lambda journal: journal.commands(wanted, limit)))
+    rows = run(with_journal(settings, lambda journal: journal.commands(wanted, limit)))
     if as_json:
-        show.emit([show.moments(row, *TIMES) for row in rows])
+        show.emit([_with_flags(show.moments(row, *TIMES)) for row in rows])
         return
     columns = ("id", "sender's id", "type", "about", "state", "effect", "tries", "received", "why")
     show.table(columns, (_line(row) for row in rows), "no command")
@@ -80,12 +92,13 @@ def _line(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def show_(context: typer.Context, name: Name, as_json: Json = False) -> None:
     """Show one command: attempts, readings, events, its line, and what to do."""
-    found = run(with_journal(settings_of(context), lambda journal: journal.command(name)))
+    found, stopped = run(with_journal(settings_of(context), lambda journal: _found(journal, name)))
     if as_json:
-        show.emit(show.moments(found, *TIMES))
+        show.emit(_timed(found))
         return
     problem = found["problem"] or {}
-    show.facts({name: value for name, value in show.moments(found, *TIMES).items() if name not in BELOW})
+    head = {name: value for name, value in show.moments(found, *TIMES).items() if name not in BELOW}
+    show.facts(head | {name: "yes" if head[name] else None for name in FLAGS})
     show.facts({"window": _window(found["window"], found["id"])})
     if problem:
         show.say("\nwhy")
@@ -102,8 +115,30 @@ def show_(context: typer.Context, name: Name, as_json: Json = False) -> None:
             show.say(f"\n{title}")
             for row in rows:
                 show.say(f"  {line(row)}")
-    if advice := _next(found):
+    if advice := _next(found) or stopped:
         show.say(f"\nnext: {advice}")
+
+
+async def _found(journal: StoredJournal, name: str) -> tuple[dict[str, Any], str | None]:
+    """The command, and what keeps its platform from taking it while it is open."""
+    found = await journal.command(name)
+    is_open = found["state"] in ("waiting", "running", "in_doubt")
+    return found, await of_platform(journal, found["platform"]) if is_open else None
+
+
+def _timed(found: Mapping[str, Any]) -> dict[str, Any]:
+    """For programs: every time as RFC 3339, also below."""
+    below = {name: [show.moments(row, *BELOW_TIMES) for row in found[name]] for name in TIMED}
+    return (
+        _with_flags(show.moments(found, *TIMES))
+        | below
+        | {"window": show.moments(found["window"], *WINDOW_TIMES)}
+    )
+
+
+def _with_flags(row: Mapping[str, Any]) -> dict[str, Any]:
+    """SQLite knows no booleans."""
+    return dict(row) | {name: bool(row[name]) for name in FLAGS}
 
 
 def _window(window: Mapping[str, Any], number: int) -> str | None:
@@ -127,7 +162,7 @@ def _attempt(row: Mapping[str, Any]) -> str:
 
 
 def _reading(row: Mapping[str, Any]) -> str:
-    return f"{show.moment(row['at'])} {row['kind']} attempt {row['attempt']}, {row['step']}: {row['reading']}"
+    return f"{show.moment(row['at'])} {row['kind']} attempt {row['attempt']}, {row['step']}: {show.plain(row['reading'])}"
 
 
 def _event(row: Mapping[str, Any]) -> str:
@@ -255,5 +290,6 @@ def _told(done: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         show.emit(done)
         return
-    what = ", ".join(f"{name} {value}" for name, value in done.items() if name != "id")
+    told = ((name, value) for name, value in done.items() if name != "id")
+    what = ", ".join(name if value is True else f"{name} {value}" for name, value in told)
     show.say(f"command {done['id']}: {what}")

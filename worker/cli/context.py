@@ -29,12 +29,22 @@ Exit codes:
   1  it was refused, or something is wrong; the sentence on standard error says what
   2  the command line or the settings cannot be used
   3  the broker or the journal cannot be reached
-  4  send --wait ran out: the command goes on by itself
+  4  send --wait ran out, or the command was parked: nothing is lost, see `worker commands show`
 """
 
 Json = Annotated[bool, typer.Option("--json", help="JSON for programs instead of a table for people.")]
+
+
+def _said(reason: str) -> str:
+    """A reason of nothing but white space explains nothing to who reads the audit record."""
+    if not reason.strip():
+        raise typer.BadParameter("say why: it stands in the audit record")
+    return reason
+
+
 Reason = Annotated[
-    str, typer.Option("--reason", help="Why: it stands in the audit record.", show_default=False)
+    str,
+    typer.Option("--reason", help="Why: it stands in the audit record.", show_default=False, callback=_said),
 ]
 
 

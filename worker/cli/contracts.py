@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from worker.cli import show
-from worker.cli.context import FAILED, USAGE, Fault
+from worker.cli.context import FAILED, USAGE, Fault, Json
 
 Where = Annotated[Path | None, typer.Option("--folder", help="The folder; that of this checkout without it.")]
 
@@ -30,16 +30,19 @@ def write(folder: Where = None) -> None:
     show.say(f"{len(changed)} files changed")
 
 
-def check(folder: Where = None) -> None:
+def check(folder: Where = None, as_json: Json = False) -> None:
     """Say how folder and code differ, in both directions."""
     from worker.messages.contracts import check as compare
 
     wrong = compare(folder or _ours())
-    for sentence in wrong:
+    if as_json:
+        show.emit({"wrong": list(wrong)})
+    for sentence in () if as_json else wrong:
         show.say(sentence)
     if wrong:
         raise typer.Exit(FAILED)
-    show.say("code and contracts say the same")
+    if not as_json:
+        show.say("code and contracts say the same")
 
 
 def _ours() -> Path:

@@ -12,6 +12,7 @@ import typer
 
 from worker.cli import show
 from worker.cli.context import FAILED, Json, journal_of, reason, run, settings_of
+from worker.cli.stopped import resume_words
 
 if TYPE_CHECKING:
     from aiormq.abc import AbstractConnection
@@ -137,9 +138,17 @@ async def _topology(connection: AbstractConnection) -> AsyncIterator[Finding]:
 
 def _consumed(queue: str, ready: int, consumers: int) -> Finding:
     if not consumers:
-        text = f"nobody consumes it, {ready} messages wait"
+        text = f"nobody consumes it, {_waiting(ready)}"
         return Finding(f"queue {queue}", "broken", text, "start `worker run` with the role intake")
-    return Finding(f"queue {queue}", "well", f"{consumers} consumers, {ready} messages wait")
+    return Finding(
+        f"queue {queue}",
+        "well",
+        f"{consumers} {'consumer' if consumers == 1 else 'consumers'}, {_waiting(ready)}",
+    )
+
+
+def _waiting(messages: int) -> str:
+    return "1 message waits" if messages == 1 else f"{messages} messages wait"
 
 
 # ---------------------------------------------------------------- journal
@@ -169,7 +178,7 @@ def _figures(health: Health) -> Iterator[Finding]:
     text = f"{health.waiting} wait, {health.running} run, {health.in_doubt} in doubt, {health.parked} parked"
     yield Finding("commands", "well", text)
     if health.parked:
-        text = f"{health.parked} are parked: a person decides"
+        text = f"{health.parked} {'is' if health.parked == 1 else 'are'} parked: a person decides"
         yield Finding("commands", "warning", text, "`worker commands list --state parked`, then `show` each")
     if health.oldest_due is not None and health.oldest_due > OLD:
         text = f"one has been due for {health.oldest_due:.0f} s"
@@ -177,8 +186,8 @@ def _figures(health: Health) -> Iterator[Finding]:
             "commands", "warning", text, "see that a process runs the role engine, and the platforms"
         )
     for exchange, count in sorted(health.nobody_listens.items()):
-        text = f"nobody listens: {count} events were taken by nobody"
-        advice = "bind a queue to it, then `worker events republish`"
+        text = f"nobody listens: {count} {'event was' if count == 1 else 'events were'} taken by nobody"
+        advice = 'bind a queue to it, then `worker events republish --reason "…"`'
         yield Finding(f"exchange {exchange}", "warning", text, advice)
     if health.oldest_unpublished is not None and health.oldest_unpublished > OLD:
         text = f"{health.unpublished} wait, the oldest for {health.oldest_unpublished:.0f} s"
@@ -205,7 +214,7 @@ async def _platform(
             if state.paused_by
             else f"held, {state.held}"
         )
-        yield Finding(part, "warning", f"{who}; its commands wait", f"`worker platforms resume {name}`")
+        yield Finding(part, "warning", f"{who}; its commands wait", resume_words(name))
     missing = unset(settings.limits)
     if missing:
         advice = f"set them in [platforms.{name}.limits]: a mistake of a sender then stops there"

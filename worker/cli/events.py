@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from worker.cli import show
-from worker.cli.context import Json, actor, run, settings_of, with_journal
+from worker.cli.context import Json, Reason, actor, run, settings_of, with_journal
 
 
 def mount(app: typer.Typer) -> None:
@@ -20,11 +20,11 @@ def mount(app: typer.Typer) -> None:
 
 def republish(
     context: typer.Context,
+    reason: Reason,
     since: Annotated[str, typer.Option(help="How far back: 90d, 24h, 15m, 30s.")] = "24h",
     everything: Annotated[
         bool, typer.Option("--all", help="Also those that somebody took; without it only what nobody took.")
     ] = False,
-    reason: Annotated[str, typer.Option(help="Why: it stands in the audit record.")] = "asked for",
     as_json: Json = False,
 ) -> None:
     """Publish events again, under the same ids: a consumer that knows them drops them."""
@@ -44,4 +44,5 @@ def republish(
     if as_json:
         show.emit({"events": count})
     else:
-        show.say(f"{count} events are published again")
+        seen = "; `worker doctor` says whether somebody took them" if count else ""
+        show.say(f"{count} {'event is' if count == 1 else 'events are'} published again{seen}")

@@ -15,13 +15,17 @@ def mount(app: typer.Typer) -> None:
     app.add_typer(group, name="journal")
 
 
-def upgrade(context: typer.Context) -> None:
+def upgrade(context: typer.Context, as_json: Json = False) -> None:
     """Bring the schema to what this version needs. Stop the workers and back it up first."""
     from worker.bootstrap import journal_url
     from worker.journal.schema import prepare
 
     settings = settings_of(context)
-    show.say(run(prepare(journal_url(settings), only_empty=False)))
+    done = run(prepare(journal_url(settings), only_empty=False))
+    if as_json:
+        show.emit({"journal": settings.journal.shown, "done": done})
+    else:
+        show.say(done)
 
 
 def purge(context: typer.Context, as_json: Json = False) -> None:

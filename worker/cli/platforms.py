@@ -9,8 +9,10 @@ import typer
 
 from worker.cli import show
 from worker.cli.context import FAILED, USAGE, Fault, Json, Reason, actor, run, settings_of, with_journal
+from worker.cli.stopped import resume_words
 
 if TYPE_CHECKING:
+    from worker.journal.journal import StoredJournal
     from worker.journal.port import PlatformState
     from worker.settings import PlatformSettings, Settings
 
@@ -40,7 +42,14 @@ def list_(context: typer.Context, as_json: Json = False) -> None:
 
 
 def _row(name: str, settings: PlatformSettings, state: PlatformState | None) -> dict[str, Any]:
-    row = {"name": name, "kind": settings.kind, "url": settings.url, "state": "well", "since": "", "why": ""}
+    row = {
+        "name": name,
+        "kind": settings.kind,
+        "url": settings.url,
+        "state": "not stopped",
+        "since": "",
+        "why": "",
+    }
     if state is None:
         return row
     if state.paused_by:
@@ -67,12 +76,15 @@ def check(
     names = [platform] if platform else list(settings.platforms)
     for name in names:
         known(settings, name)
+    if not names and not as_json:
+        show.say("no platform is configured: add [platforms.NAME] to worker.toml")
     reports = run(_check(settings, names))
     if as_json:
         show.emit(reports)
     for report in () if as_json else reports:
         show.say(f"{report['name']}: {report['said']}")
-        for service, facts in report["facts"].items():
+        # Of a server that was not reached nothing is known but what came along with the worker.
+        for service, facts in report["facts"].items() if report["well"] else ():
             show.say(f"  {service}: {_offered(facts)}")
     if not all(report["well"] for report in reports):
         raise typer.Exit(FAILED)
@@ -116,19 +128,36 @@ def _offered(facts: Any) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def pause(context: typer.Context, platform: Platform, reason: Reason) -> None:
+def pause(context: typer.Context, platform: Platform, reason: Reason, as_json: Json = False) -> None:
     """Start no call to the platform; its commands come in and wait."""
     settings = settings_of(context)
     known(settings, platform)
-    run(with_journal(settings, lambda journal: journal.pause(platform, actor(), reason)))
-    show.say(f"{platform} is paused: `worker platforms resume {platform}` lets it go on")
+    before = run(with_journal(settings, lambda journal: _paused(journal, platform, reason)))
+    if as_json:
+        show.emit({"platform": platform, "state": "paused", "paused_before": before})
+        return
+    if before:
+        show.say(f"it was paused already, {before}; the reason is now yours")
+    show.say(f"{platform} is paused: {resume_words(platform)} lets it go on")
 
 
-def resume(context: typer.Context, platform: Platform, reason: Reason) -> None:
+async def _paused(journal: StoredJournal, platform: str, reason: str) -> str | None:
+    """By whom, since when and why it was paused before; None when it was not."""
+    before = {state.name: state for state in await journal.platforms()}.get(platform)
+    await journal.pause(platform, actor(), reason)
+    if before is None or not before.paused_by:
+        return None
+    return f"by {before.paused_by} since {show.moment(before.paused_since)}: {before.paused_reason or ''}"
+
+
+def resume(context: typer.Context, platform: Platform, reason: Reason, as_json: Json = False) -> None:
     """End a pause, and a hold after the login was put right."""
     settings = settings_of(context)
     known(settings, platform)
     stopped = run(with_journal(settings, lambda journal: journal.resume(platform, actor(), reason)))
+    if as_json:
+        show.emit({"platform": platform, "resumed": stopped})
+        return
     show.say(f"{platform} goes on" if stopped else f"{platform} was neither paused nor held")
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from worker.cli.stopped import resume_words
+
 if TYPE_CHECKING:
     from worker.settings import PlatformSettings
 
@@ -39,7 +41,12 @@ async def probe(name: str, settings: PlatformSettings) -> Probed:
             return Probed(True, "reachable, signed in", facts=facts)
         case Refused() as refused:
             text = f"it refuses the login {settings.login!r}: {refused.text}"
-            return Probed(False, text, "put login and password right, then `worker platforms resume`", facts)
+            return Probed(
+                False,
+                text,
+                f"put login and password right, restart the workers, then {resume_words(name)}",
+                facts,
+            )
         case NotSent(why):
             return Probed(
                 False, f"it cannot be reached ({why})", f"check {settings.url} and the network", facts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -86,11 +86,14 @@ def _text(body: bytes, raw: bool) -> str:
     return text if raw else mask_fields(text)
 
 
-def drop(context: typer.Context, uid: Uid, reason: Reason) -> None:
+def drop(context: typer.Context, uid: Uid, reason: Reason, as_json: Json = False) -> None:
     """Drop a message: its body is deleted, its record stays."""
     settings = settings_of(context)
     whole = run(_dropped(settings, uid, reason))
-    show.say(f"{whole} is dropped")
+    if as_json:
+        show.emit({"uid": whole, "state": "dropped"})
+    else:
+        show.say(f"{whole} is dropped")
 
 
 async def _dropped(settings: Settings, uid: str, reason: str) -> str:
@@ -105,16 +108,30 @@ async def _named(journal: StoredJournal, uid: str) -> str:
     """The whole id of a kept message."""
     rows = await journal.quarantined("kept", 100_000)
     found = [str(row["uid"]) for row in rows if str(row["uid"]).startswith(uid)]
-    if len(found) != 1:
-        _nothing(uid)
+    if not found:
+        await _gone(journal, uid)
+    if len(found) > 1:
+        fail(f"{len(found)} messages in quarantine begin with {uid!r}: give more of the id")
     return found[0]
 
 
-def send(context: typer.Context, uid: Uid, reason: Reason) -> None:
+async def _gone(journal: StoredJournal, uid: str) -> NoReturn:
+    """Nothing is kept under that name: because somebody was here before, or because there never was."""
+    for state in ("dropped", "sent"):
+        for row in await journal.quarantined(state, 100_000):
+            if str(row["uid"]).startswith(uid):
+                fail(f"{row['uid']} was {state} already")
+    fail(f"no message in quarantine begins with {uid!r}: see `worker quarantine list`")
+
+
+def send(context: typer.Context, uid: Uid, reason: Reason, as_json: Json = False) -> None:
     """Publish a message to its queue again, as it came."""
     settings = settings_of(context)
     whole, queue = run(_sent(settings, uid, reason))
-    show.say(f"{whole} is in {queue} again")
+    if as_json:
+        show.emit({"uid": whole, "state": "sent", "queue": queue})
+    else:
+        show.say(f"{whole} is in {queue} again")
 
 
 async def _sent(settings: Settings, uid: str, reason: str) -> tuple[str, str]:

@@ -28,6 +28,7 @@ from worker.cli.context import (
 )
 from worker.cli.fields import FIELDS_HELP, data_of, list_fields, merged
 from worker.cli.platforms import known
+from worker.cli.stopped import of_platform
 
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractChannel, AbstractQueue
@@ -38,7 +39,15 @@ if TYPE_CHECKING:
 
 SOURCE = "/worker/send"
 WAIT = 60.0  # seconds, for a --wait that says none
-FINAL = ("succeeded", "rejected", "cancelled", "expired", "refused")
+ENOUGH = (
+    "succeeded",
+    "rejected",
+    "cancelled",
+    "expired",
+    "refused",
+    "parked",
+)  # then nothing comes by itself
+PARKED = "parked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +337,7 @@ async def _answers(
         told = event.get("data") or {}
         about = told.get("command") or {}
         ours = (about.get("id"), about.get("source")) == (wish.event["id"], wish.event["source"])
-        if ours and told.get("status") in FINAL:
+        if ours and told.get("status") in ENOUGH:
             heard.put_nowait(told)
 
     await queue.consume(hear, no_ack=True)
@@ -343,11 +352,13 @@ async def _so_far(settings: Settings, wish: Wish) -> dict[str, Any]:
             found = await journal.commands(
                 {"message_id": wish.event["id"], "source": wish.event["source"]}, 1
             )
+            stopped = await of_platform(journal, found[0]["platform"]) if found else None
     except Exception:
         return {"state": "unknown", "why": "the journal cannot be read from here"}
     if not found:
         return {"state": "not admitted yet"}
-    return {"state": found[0]["state"], "effect": found[0]["effect"]}
+    known = {"state": found[0]["state"], "effect": found[0]["effect"]}
+    return known | {"why": stopped} if stopped and known["state"] != PARKED else known
 
 
 def _tell(settings: Settings, wish: Wish, answer: dict[str, Any] | None, as_json: bool) -> None:
@@ -356,6 +367,9 @@ def _tell(settings: Settings, wish: Wish, answer: dict[str, Any] | None, as_json
     if answer is None:
         show.emit(named) if as_json else show.say(f"sent: id {named['id']}")
         return
+    if answer.get("status") == PARKED:
+        _parked(named, answer, as_json)
+        raise typer.Exit(STILL_RUNNING)
     if "state" in answer:
         _ran_out(wish, named, answer, as_json)
         raise typer.Exit(STILL_RUNNING)
@@ -371,8 +385,30 @@ def _ran_out(wish: Wish, named: Mapping[str, str], answer: Mapping[str, Any], as
     if as_json:
         show.emit({**named, **answer, "waited": wish.wait})
         return
-    show.say(f"no answer in {wish.wait:g} s: id {named['id']} is {answer['state']}; it goes on by itself")
+    show.say(f"no answer in {wish.wait:g} s: id {named['id']} is {answer['state']}; {_outlook(answer)}")
     show.say(f"`worker commands show {named['id']}` says how it is")
+    _say_what_is_safe(wish, named)
+
+
+def _outlook(answer: Mapping[str, Any]) -> str:
+    """What will come of it if nobody does anything."""
+    if answer["state"] == PARKED:
+        return "it waits for a person"
+    return str(answer.get("why") or "it goes on by itself")
+
+
+def _parked(named: Mapping[str, str], answer: Mapping[str, Any], as_json: bool) -> None:
+    """A person decides: to wait on would be in vain."""
+    problem = answer.get("error") or {}
+    if as_json:
+        show.emit({**named, "state": PARKED, "effect": answer.get("effect"), "error": answer.get("error")})
+        return
+    why = ": ".join(str(problem[name]) for name in ("code", "message") if problem.get(name))
+    show.say(f"id {named['id']} is parked, it waits for a person{f': {why}' if why else ''}")
+    show.say(f"`worker commands show {named['id']}` says what can be done")
+
+
+def _say_what_is_safe(wish: Wish, named: Mapping[str, str]) -> None:
     if wish.event.get("idempotencykey"):
         show.say(f"the same key is safe: sent again with --key {named['key']} it takes effect only once")
     else:

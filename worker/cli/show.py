@@ -66,10 +66,11 @@ def facts(pairs: Mapping[str, Any], indent: str = "") -> None:
     shown = {name: value for name, value in pairs.items() if value not in (None, "", [], {}, ())}
     width = max(map(len, shown), default=0)
     for name, value in shown.items():
-        print(f"{indent}{name:<{width}}  {_text(value if isinstance(value, str) else _plain(value))}")
+        print(f"{indent}{name:<{width}}  {_text(value if isinstance(value, str) else plain(value))}")
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
+    """Tables and lists as JSON, anything else as it is."""
     if isinstance(value, (Mapping, list, tuple)):
         return json.dumps(value, ensure_ascii=False, default=str)
     return str(value)

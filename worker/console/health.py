@@ -105,7 +105,11 @@ def of_journal(seen: Seen) -> Iterator[Complaint]:
         return
     health = seen.health
     for exchange, count in sorted(health.nobody_listens.items()):
-        text = f"nobody listens to {exchange}: {count} events were taken by nobody; bind a queue, then run `worker events republish`"
+        were = "event was" if count == 1 else "events were"
+        text = (
+            f"nobody listens to {exchange}: {count} {were} taken by nobody;"
+            ' bind a queue, then run `worker events republish --reason "…"`'
+        )
         yield Complaint("relay", "warning", text)
     if health.oldest_unpublished is not None and health.oldest_unpublished > UNPUBLISHED:
         age = f"{health.oldest_unpublished:.0f} s"
@@ -129,7 +133,7 @@ def of_platforms(states: Sequence[PlatformState], ours: frozenset[str]) -> Itera
             yield Complaint(part, "warning", f"held, {state.held}: {state.held_text or 'no text'}")
         if state.paused_by:
             reason = state.paused_reason or "no reason given"
-            resume = f"`worker platforms resume {state.name}`"
+            resume = f'`worker platforms resume {state.name} --reason "…"`'
             yield Complaint(part, "warning", f"paused by {state.paused_by}: {reason}; {resume} lets it go on")
         if state.broken_since:
             yield Complaint(part, "warning", "it does not answer: its circuit is open, and it is probed")
