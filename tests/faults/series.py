@@ -1,6 +1,6 @@
 """A recorded series of storms: one after another, each with a seed of its own, and their figures together.
 
-    python -m tests.faults.series --first 1 --storms 10 --minutes 9 --commands 10500 --to series
+    python -m tests.faults.series --first 1 --storms 10 --minutes 8.5 --commands 10500 --to series
 
 In the folder `series` there is then a report of each storm (JSON), the history of those that failed, and
 `summary.md`: totals, times to recover, machine and versions.
@@ -127,7 +127,7 @@ def main() -> int:
     put = parser.add_argument
     put("--first", type=int, default=1, help="the first seed; the others follow it (default: 1)")
     put("--storms", type=int, default=10, help="how many (default: 10)")
-    put("--minutes", type=float, default=9.0, help="how long each rages (default: 9)")
+    put("--minutes", type=float, default=8.5, help="how long each rages (default: 8.5)")
     put("--commands", type=int, default=10500, help="of each (default: 10500)")
     put("--to", type=Path, default=Path(".run/series"), help="folder for the reports (default: .run/series)")
     given = parser.parse_args()
