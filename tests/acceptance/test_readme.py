@@ -13,7 +13,7 @@ from pathlib import Path
 
 import aiohttp
 
-from tests.services.private import need
+from tests.services.private import need, need_rabbitmq
 from tests.support.amqp import Listener, command, eventually
 from tests.support.readme import ROOT, Ran, block, blocks, node_modules, ran, shell
 from tests.support.storm import Sippulse
@@ -30,7 +30,19 @@ QUICK = {
     "CONSOLE__PORT": "0",
 }
 EXECUTED = frozenset(
-    {"demo", "install", "run", "doctor", "python", "javascript", "cloudevents", "send", "parked"}
+    {
+        "demo",
+        "up",
+        "first",
+        "install",
+        "run",
+        "doctor",
+        "python",
+        "javascript",
+        "cloudevents",
+        "send",
+        "parked",
+    }
 )
 
 
@@ -64,6 +76,33 @@ async def test_install_makes_a_worker_that_runs_from_any_folder(tmp_path: Path) 
     assert "quarantine" in done.output
     elsewhere = await ran([str(ROOT / ".venv/bin/worker"), "--version"], tmp_path, os.environ)
     assert elsewhere.code == 0, elsewhere.output
+
+
+async def test_a_newcomer_sends_a_first_command_to_the_demonstration(rabbit_url: str, tmp_path: Path) -> None:
+    """And what Python programs are shown below works there too. On a broker that is there already."""
+    need_rabbitmq()
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("WORKER_", "MAKE"))}
+    log = tmp_path / "up.log"
+    keeper = Keeper()
+    own = {"WORKER__BROKER__URL": rabbit_url, "TMPDIR": str(temporary)}
+    running = keeper.spawn("up", shell(block("up").text), env={**env, **own}, cwd=ROOT, log=log)
+    try:
+        await eventually(lambda: "send one" in log.read_text() or not running.running, 240, 0.2, "a table")
+        assert running.running, running.last_words()
+        pasted = re.findall(r"\bexport WORKER_CONFIG=.*", log.read_text())
+        assert len(pasted) == 1
+        done = await ran(shell(f"{pasted[0]}\n{block('first').text}"), ROOT, env)
+        assert (done.code, done.output.count("succeeded")) == (0, 2), done.output
+        file = tmp_path / "first.py"
+        file.write_text(block("python").text)
+        done = await ran(shell(f"{pasted[0]}\n{sys.executable} {file}"), tmp_path, env)
+        assert done.output.startswith("succeeded "), done.output
+    finally:
+        running.end(60)
+        keeper.close()
+    assert not list(temporary.iterdir())
 
 
 @dataclass(slots=True)
