@@ -48,6 +48,10 @@ class StartError(Exception):
     """What keeps the worker from starting, in one sentence."""
 
 
+class NoKeyYet(StartError):
+    """Nothing was ever encrypted: the first start makes the key."""
+
+
 # ---------------------------------------------------------------- journal
 
 
@@ -69,11 +73,26 @@ def keys(settings: Settings, *, make: bool) -> list[str]:
     try:
         return [file.read_text().strip()]
     except FileNotFoundError:
-        raise StartError(
+        raise NoKeyYet(
             f"there is no key: set journal.keys, or let `worker run` make {file} at its first start"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise StartError(f"the key file {file} cannot be read: {type(error).__name__}") from None
+
+
+async def _key_is_not_lost(settings: Settings) -> None:
+    """A new key beside a journal that was begun under another would read nothing, and look like a good one."""
+    from worker.journal.begun import has_begun
+
+    file = key_file(settings)
+    if settings.journal.keys or file.exists():
+        return
+    # Another process may have made both meanwhile: it made the key first.
+    if await has_begun(journal_url(settings)) and not file.exists():
+        raise StartError(
+            f"the journal {settings.journal.shown} exists, but its key {file} is missing: bring back your copy"
+            " of it (`worker run` makes no new one, which could read nothing)"
+        )
 
 
 def _make_key(file: Path) -> None:
@@ -147,8 +166,11 @@ async def open_stored_journal(
     from worker.journal.opening import open_journal
 
     file = settings.sqlite_path
+    if file and not file.absolute().parent.is_dir():
+        raise StartError(f"[journal] url: there is no folder {file.absolute().parent}: make it first")
     if file and not make and not file.exists():
         raise StartError(f"there is no journal at {file}: `worker run` makes it")
+    await _key_is_not_lost(settings)
     return await open_journal(
         journal_url(settings),
         core(settings, make=make),

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.amqp import Listener, Sender, command, depth, eventually
 from tests.support.worker import Workers
+from worker.journal.vault import new_key
 from worker.simulators.sippulse import Simulator, SimulatorConfig, serve
 
 DOMAIN = "sip.example"
@@ -79,7 +80,7 @@ async def test_another_key_stops_the_start_with_a_sentence(
         one = await workers.start()
         one.terminate()
         await one.ended()
-        (tmp_path / "worker.key").unlink()
+        (tmp_path / "worker.key").write_text(new_key())
         two = await workers.start(ready=False)
         assert await two.ended() == 1
         assert "the journal was written under another key" in two.log()

@@ -16,6 +16,8 @@ import pytest
 
 from tests.support.amqp import Listener, Sender, command, eventually
 from tests.support.worker import Finished, Workers
+from worker.bootstrap import open_stored_journal
+from worker.settings import load
 from worker.simulators.sippulse import Simulator, SimulatorConfig, serve
 from worker.simulators.sippulse.platform import Subscriber
 
@@ -370,6 +372,23 @@ async def test_doctor_says_which_services_cannot_be_reached(tmp_path: Path, simu
         broken = [one["part"].split()[0] for one in done.json if one["level"] == "broken"]
         assert broken == ["broker", "journal", "platform"]
         assert "hidden" not in done.out + done.err
+
+
+async def test_a_key_is_missed_only_once_the_database_holds_something(
+    tmp_path: Path, simulator: Simulator, postgres_url: str
+) -> None:
+    nowhere = "amqp://u:hidden@127.0.0.1:9/"
+    async with Workers(tmp_path, nowhere, {PLATFORM: simulator.url}, journal=postgres_url) as workers:
+        first = (await workers.worker("doctor", "--json")).json
+        [early] = [one for one in first if one["part"].startswith("journal")]
+        assert (early["level"], early["text"][:26]) == ("warning", "reachable, but there is no")
+        settings = load(workers.file, {})
+        await (await open_stored_journal(settings, make=True)).close()
+        (tmp_path / "worker.key").unlink()
+        lost = await workers.worker("run")
+        assert lost.code == 2
+        assert "worker.key is missing: bring back your copy" in lost.err
+        assert not (tmp_path / "worker.key").exists()
 
 
 async def test_platforms_are_listed_and_checked(workers: Workers) -> None:

@@ -8,6 +8,7 @@ import pwd
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
@@ -69,6 +70,15 @@ class State:
 
         return load(self.config, os.environ)
 
+    def without_file(self) -> bool:
+        """Whether there is no settings file: one may have gone to a wrong folder."""
+        return (
+            self.config is None and not os.environ.get("WORKER_CONFIG") and not Path("worker.toml").is_file()
+        )
+
+
+no_file: ContextVar[bool] = ContextVar("no_file", default=False)  # the verb runs on defaults and variables
+
 
 def state(context: typer.Context) -> State:
     found = context.find_object(State)
@@ -79,6 +89,7 @@ def settings_of(context: typer.Context, *, logs: bool = False) -> Settings:
     """The settings, read. `logs`: written as they say; else not at all, for a verb tells what is wrong itself."""
     given = state(context)
     settings = given.settings()
+    no_file.set(given.without_file())
     if logs:
         from worker.logs import configure
 
@@ -108,9 +119,14 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 @asynccontextmanager
 async def journal_of(settings: Settings) -> AsyncIterator[StoredJournal]:
     """The journal, for looking and for acts; a running worker sees within a second what is written."""
-    from worker.bootstrap import open_stored_journal
+    from worker.bootstrap import StartError, open_stored_journal
 
-    journal = await open_stored_journal(settings)
+    try:
+        journal = await open_stored_journal(settings)
+    except StartError as error:
+        if not no_file.get():
+            raise
+        raise type(error)(f"{error} (no ./worker.toml here: see --config)") from None
     try:
         yield journal
     finally:
@@ -142,6 +158,7 @@ def explained(error: BaseException) -> tuple[str, int] | None:
     known = {
         "SettingsError": USAGE,
         "StartError": USAGE,
+        "NoKeyYet": USAGE,
         "ActRefused": FAILED,
         "JournalError": FAILED,
         "KeyMissing": FAILED,

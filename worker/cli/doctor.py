@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import typer
 
 from worker.cli import show
-from worker.cli.context import FAILED, Json, journal_of, reason, run, settings_of
+from worker.cli.context import FAILED, Json, actor, journal_of, reason, run, settings_of
 from worker.cli.stopped import resume_words
 
 if TYPE_CHECKING:
@@ -156,11 +157,24 @@ def _waiting(messages: int) -> str:
 
 def _no_journal(settings: Settings, error: Exception) -> Finding:
     part = f"journal {settings.journal.shown}"
-    known = type(error).__name__ in ("JournalDown", "JournalError", "StartError", "KeyMissing")
+    known = type(error).__name__ in ("JournalDown", "JournalError", "StartError", "NoKeyYet", "KeyMissing")
     text = str(error) if known else reason(error)
-    if type(error).__name__ == "StartError" and settings.sqlite_path and not settings.sqlite_path.exists():
-        return Finding(part, "warning", text, "start `worker run`")
+    if type(error).__name__ == "NoKeyYet":
+        return Finding(part, "warning", f"reachable, but {text}", "start `worker run`")
+    file = settings.sqlite_path
+    if file and not file.absolute().parent.is_dir():
+        return Finding(part, "broken", text, f"make {file.absolute().parent}")
+    if file and not file.exists():
+        return _no_file_yet(part, text, {file.absolute().parent, settings.folder.absolute()})
     return Finding(part, "broken", text, "put journal.url and journal.keys right, or start the database")
+
+
+def _no_file_yet(part: str, text: str, folders: Iterable[Path]) -> Finding:
+    """The first start makes key and journal, where it may."""
+    for folder in sorted(folders):
+        if not os.access(folder, os.W_OK):
+            return Finding(part, "broken", text, f"give {actor()} the right to write to the folder {folder}")
+    return Finding(part, "warning", text, "start `worker run`")
 
 
 async def _journal(journal: StoredJournal) -> AsyncIterator[Finding]:

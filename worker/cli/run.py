@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from worker.cli.context import settings_of
+from worker.cli.context import no_file, settings_of
 
 ALL = "intake,engine,relay,console"
 
@@ -28,5 +29,16 @@ def run(
     from worker.bootstrap import run as run_worker
 
     settings = settings_of(context, logs=True)
+    if no_file.get() and not settings.platforms:
+        _warn()
     chosen = [role.strip() for role in roles.split(",") if role.strip()]
     uvloop.run(run_worker(settings, chosen, held))
+
+
+def _warn() -> None:
+    """In a wrong folder the defaults would make a new key and a new journal there without a word."""
+    import structlog
+
+    structlog.get_logger(__name__).warning(
+        "settings.none", folder=str(Path.cwd()), advice="no ./worker.toml here, and no platform: see --config"
+    )
