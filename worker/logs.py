@@ -38,6 +38,8 @@ TALKATIVE = (
     "uvicorn",
     "uvicorn.access",
 )
+# What they say as warning or error is said by us too, in one line that an operator can use.
+DOUBLED = ("aiormq.connection", "asyncpg.pool")
 DEPTH = 6  # how deep a value is looked into for secret names; below it nothing is shown
 
 
@@ -97,6 +99,8 @@ def _quieten() -> None:
         logger.setLevel(logging.WARNING)
         logger.handlers = []
         logger.propagate = True
+    for name in DOUBLED:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def masked(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

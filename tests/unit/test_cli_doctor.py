@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import pytest
+
 from worker.cli.doctor import _consumed, _figures, _stop, unset
 from worker.journal.port import Health
 from worker.settings import LimitSettings, Settings
@@ -24,7 +26,10 @@ def test_a_container_that_waits_too_short_is_warned_of() -> None:
     assert long.level == "well"
 
 
-def test_without_a_container_the_grace_that_is_needed_is_stated() -> None:
+def test_a_container_that_does_not_say_how_long_it_waits_is_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.cli.doctor._contained", lambda: False)
+    assert not [*_stop(settings(timeout=10, grace=25), "")]
+    monkeypatch.setattr("worker.cli.doctor._contained", lambda: True)
     [said] = _stop(settings(timeout=10, grace=25), "")
     assert said.level == "advice"
     assert "25 s" in said.text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +19,7 @@ from worker.cli import (
     platforms,
     quarantine,
     send,
+    show,
     simulate,
 )
 from worker.cli import demo as demo_verb
@@ -78,14 +79,24 @@ def root(
 def run(words: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code. An error is one sentence on standard error."""
     given = list(sys.argv[1:] if words is None else words)
+    code = _code(given, lambda: _verb(given))
+    unwritten = _code(given, show.flush)
+    return code or unwritten
+
+
+def _verb(words: list[str]) -> None:
+    build()(args=send.with_wait(words) if "send" in words else words, prog_name="worker")
+
+
+def _code(words: list[str], work: Callable[[], None]) -> int:
     try:
-        build()(args=send.with_wait(given) if "send" in given else given, prog_name="worker")
+        work()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else FAILED if end.code else 0
     except KeyboardInterrupt:
         return 130
     except Exception as error:
-        if "--debug" in given:
+        if "--debug" in words:
             raise
         text, code = explained(error) or (_unforeseen(error), FAILED)
         complain(text)

@@ -262,8 +262,15 @@ def _stop(settings: Settings, given: str) -> Iterator[Finding]:
         yield Finding("stop", "warning", f"{STOP_GRACE} is no duration; {wanted}", advice)
         return
     if grace is None:
-        yield Finding("stop", "advice", wanted, f"in a container, {advice}")
+        if _contained():
+            yield Finding("stop", "advice", wanted, advice)
     elif grace <= needed:
         yield Finding("stop", "warning", f"the container gives {grace:g} s; {wanted}", advice)
     else:
         yield Finding("stop", "well", f"the container gives {grace:g} s after SIGTERM")
+
+
+def _contained() -> bool:
+    """Docker and Podman leave these files, Kubernetes a variable."""
+    marks = (Path("/.dockerenv"), Path("/run/.containerenv"))
+    return "KUBERNETES_SERVICE_HOST" in os.environ or any(mark.exists() for mark in marks)

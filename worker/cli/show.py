@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from worker.cli.context import Fault
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,17 +22,44 @@ def console(stderr: bool = False) -> Console:
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else WIDE
+    width = None if stream is not None and stream.isatty() else WIDE
     return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
 
 
 def emit(value: Any) -> None:
     """JSON, indented, to standard output."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    say(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
 def say(text: str) -> None:
-    print(text)
+    """A line to standard output. Raises Fault when it cannot be written, not when nobody reads any more."""
+    if sys.stdout is None:
+        raise Fault("cannot write the output: standard output is closed")
+    _guarded(lambda: print(text))
+
+
+def flush() -> None:
+    """Write what is still held back; raises as `say` does."""
+    if sys.stdout is not None:
+        _guarded(sys.stdout.flush)
+
+
+def _guarded(write: Callable[[], None]) -> None:
+    """Who stops reading early (`| head -1`) is content: the verb ends with its own exit code."""
+    try:
+        write()
+    except BrokenPipeError:
+        _to_nowhere()
+    except OSError as error:
+        _to_nowhere()
+        raise Fault(f"cannot write the output: {error.strerror or type(error).__name__}") from None
+
+
+def _to_nowhere() -> None:
+    """Python writes what is left at its end once more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str) -> None:
@@ -66,7 +96,7 @@ def facts(pairs: Mapping[str, Any], indent: str = "") -> None:
     shown = {name: value for name, value in pairs.items() if value not in (None, "", [], {}, ())}
     width = max(map(len, shown), default=0)
     for name, value in shown.items():
-        print(f"{indent}{name:<{width}}  {_text(value if isinstance(value, str) else plain(value))}")
+        say(f"{indent}{name:<{width}}  {_text(value if isinstance(value, str) else plain(value))}")
 
 
 def plain(value: Any) -> str:
