@@ -164,6 +164,7 @@ async def open_stored_journal(
     Raises StartError, JournalError, or JournalDown when the database does not answer.
     """
     from worker.journal.opening import open_journal
+    from worker.journal.sqlite import make_file
 
     file = settings.sqlite_path
     if file and not file.absolute().parent.is_dir():
@@ -171,9 +172,12 @@ async def open_stored_journal(
     if file and not make and not file.exists():
         raise StartError(f"there is no journal at {file}: `worker run` makes it")
     await _key_is_not_lost(settings)
+    needed = core(settings, make=make)
+    if file and make:
+        make_file(file)
     return await open_journal(
         journal_url(settings),
-        core(settings, make=make),
+        needed,
         exclusive=exclusive,
         lease=shortest_lease(settings),
         connections=settings.journal.connections,

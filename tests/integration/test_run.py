@@ -82,7 +82,7 @@ async def test_another_key_stops_the_start_with_a_sentence(
         await one.ended()
         (tmp_path / "worker.key").write_text(new_key())
         two = await workers.start(ready=False)
-        assert await two.ended() == 1
+        assert await two.ended() == 2
         assert "the journal was written under another key" in two.log()
         assert "Traceback" not in two.log()
 
@@ -93,7 +93,7 @@ async def test_a_sqlite_journal_serves_one_process(
     async with Workers(tmp_path, rabbit_url, {PLATFORM: simulator.url}) as workers:
         await workers.start()
         two = await workers.start(ready=False)
-        assert await two.ended() == 1
+        assert await two.ended() == 2
         assert "another `worker run`" in two.log()
 
 

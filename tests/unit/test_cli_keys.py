@@ -11,7 +11,9 @@ import structlog
 
 from worker.bootstrap import NoKeyYet, StartError, open_stored_journal
 from worker.cli import main
+from worker.cli.context import explained
 from worker.cli.doctor import _no_journal
+from worker.journal.port import JournalDown, JournalError
 from worker.settings import Settings, load
 
 
@@ -42,6 +44,23 @@ async def test_a_lost_key_is_asked_for_and_no_new_one_is_made(tmp_path: Path) ->
     assert not key.exists()
     key.write_text(kept)
     await (await open_stored_journal(settings)).close()
+
+
+async def test_a_journal_is_for_its_owner_alone(tmp_path: Path) -> None:
+    journal = await open_stored_journal(settings_in(tmp_path), make=True)
+    await journal.now()
+    modes = {name: (tmp_path / name).stat().st_mode & 0o777 for name in ("worker.db", "worker.db-wal")}
+    await journal.close()
+    assert set(modes.values()) == {0o600}
+
+
+def test_whatever_is_wrong_with_key_or_file_has_one_exit_code() -> None:
+    readonly = JournalDown("the journal's file cannot be written: attempt to write a readonly database")
+    for error in (JournalError("another key"), StartError("no key"), readonly):
+        assert explained(error) == (str(error), 2)
+    away = explained(JournalDown("the database does not answer"))
+    assert away is not None
+    assert away[1] == 3
 
 
 async def test_a_journal_without_its_folder_leaves_no_key_behind(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ EXIT_CODES = """\
 Exit codes:
   0  it was done, or all is well
   1  it was refused, or something is wrong; the sentence on standard error says what
-  2  the command line or the settings cannot be used
+  2  the command line, the settings, or the files of key and journal cannot be used
   3  the broker or the journal cannot be reached
   4  send --wait ran out, or the command was parked: nothing is lost, see `worker commands show`
 """
@@ -160,13 +160,15 @@ def explained(error: BaseException) -> tuple[str, int] | None:
         "StartError": USAGE,
         "NoKeyYet": USAGE,
         "ActRefused": FAILED,
-        "JournalError": FAILED,
-        "KeyMissing": FAILED,
+        "JournalError": USAGE,
+        "KeyMissing": USAGE,
         "TopologyError": FAILED,
         "ServiceError": FAILED,
     }
     if name in known:
         return str(error), known[name]
+    if name == "JournalDown" and "readonly" in str(error):
+        return str(error), USAGE
     if name == "JournalDown":
         return f"the journal cannot be reached: {error}", UNREACHABLE
     if isinstance(error, (ConnectionError, TimeoutError)) or name.startswith("AMQP"):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import json
+import os
 import re
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -137,6 +139,12 @@ class SqliteDriver:
     def _unlock(self) -> None:
         if self._file_lock is not None:
             self._file_lock.close()
+
+
+def make_file(path: Path) -> None:
+    """An empty journal for its owner alone; SQLite gives the files beside it the same mode."""
+    with suppress(OSError):  # it is there, or opening it says why it cannot be made
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _connect(path: Path) -> sqlite3.Connection:
