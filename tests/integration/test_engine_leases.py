@@ -205,10 +205,10 @@ async def dies(stand: Stand, name: str, *, sent: bool) -> None:
     async def claimed() -> list[Claim]:
         return await stand.journal.claim(PLATFORM, "dead", 1, 2.0)
 
+    platform, _ = await stand.platform(stand.sim)  # before the claim: it takes a good part of a lease
     [claim] = await eventually(claimed)
     assert claim.message_id == name
     if sent:
-        platform, _ = await stand.platform(stand.sim)
         before = await platform.look(_credit_step(platform, claim), None)
         assert await stand.journal.mark_one(claim, EvidenceRow("addCredit", 1, "before", before))  # type: ignore[arg-type] # it is a reading
 
