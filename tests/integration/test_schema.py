@@ -137,7 +137,9 @@ async def test_whether_the_schema_is_the_newest_is_known_without_the_tools_that_
     assert not await is_newest(url)
     await opened(url)
     assert await is_newest(url)
-    await on(url, lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '0001'")))
+    await on(
+        url, lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    )
     assert not await is_newest(url)
 
 
