@@ -31,6 +31,7 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 ALONE_AFTER = 2  # lapsed leases in a row
+NEXT = 0.1  # seconds between two that have to run alone
 CLOSING = 5.0  # seconds for settling what was cut short, at a stop
 
 
@@ -93,9 +94,12 @@ class Runner:
     async def _without_crowding(self, claims: Sequence[Claim]) -> Sequence[Claim]:
         """The crowding ones are given back before the one that has to be alone begins: it may kill us at once."""
         back, stopped = crowding(claims), self.line.state.stopped_total
-        given = [settlement(one, not_alone(one), stopped) for one in claims if one.id in back]
+        # One after the other, so that the next one comes when there is a place for it.
+        given = [
+            settlement(one, not_alone(one, NEXT * place), stopped) for place, one in enumerate(back, start=1)
+        ]
         await asyncio.gather(*(self._write(settled) for settled in given))
-        return [one for one in claims if one.id not in back]
+        return [one for one in claims if one not in back]
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -129,7 +133,7 @@ class Runner:
         try:
             alone, patience = claim.lapsed >= ALONE_AFTER, self.line.settings.lease_margin * 2 / 3
             if alone and self._gate.closed:  # another platform's
-                return not_alone(claim)
+                return not_alone(claim, NEXT)
             async with self._gate.enter(alone=alone, patience=patience) as inside:
                 if not inside:
                     return not_alone(claim)
@@ -218,18 +222,18 @@ class Runner:
             await asyncio.wait(self._tasks, timeout=CLOSING)
 
 
-def crowding(claims: Sequence[Claim]) -> set[int]:
+def crowding(claims: Sequence[Claim]) -> list[Claim]:
     """Of those that have to be alone all but the first: one that waited under its lease for another to kill the
     process would have its own lease lapse with it, and be parked for nothing (rule 1)."""
-    return {claim.id for claim in [c for c in claims if c.lapsed >= ALONE_AFTER][1:]}
+    return [claim for claim in claims if claim.lapsed >= ALONE_AFTER][1:]
 
 
-def not_alone(claim: Claim) -> Went:
+def not_alone(claim: Claim, after: float = 1.0) -> Went:
     """The others did not leave in time. A doubt stays one: as a mere wait it would be called a second time."""
     why = "it could not run alone yet"
     if claim.state is State.IN_DOUBT:
-        return Went(Doubt(1.0, why, counted=False), outcome="not_alone")
-    return Went(Again(1.0, why, counted=False, failing=False), outcome="not_alone")
+        return Went(Doubt(after, why, counted=False), outcome="not_alone")
+    return Went(Again(after, why, counted=False, failing=False), outcome="not_alone")
 
 
 def cut_short(claim: Claim, guard: LeaseGuard, why: str) -> Went:

@@ -272,8 +272,7 @@ def _go_on_row(tx: Tx, core: Core, s: Settlement, row: Row) -> tuple[Any, ...]:
         failing if s.failing else (None if s.counted else s.claim.failing_since),
         s.stopped_before if s.failing and s.claim.failing_since is None else s.claim.stopped_before,
         _flags(row, s),
-        # A reading that survives says nothing about the call that its processes died over (rule 1).
-        s.counted and s.claim.state is not State.IN_DOUBT,
+        s.counted,
     )
 
 

@@ -249,8 +249,8 @@ class Book:
         return token.command.claim is token
 
     def _survived(self, c: Command, counted: bool = True) -> None:
-        """The call did not kill its process. A reading says nothing about the call (rule 1)."""
-        if counted and c.state is not State.IN_DOUBT:
+        """Its process lived through the call, or the reading: the next lapse is the first in a row (rule 1)."""
+        if counted:
             c.lapsed = 0
 
     def so_far(self, c: Command) -> EffectSeen:
