@@ -28,7 +28,7 @@ import psutil
 from tests.support.amqp import Sender, command
 from tests.support.worker import Workers
 from worker.sandbox.postgres import PrivatePostgres
-from worker.sandbox.processes import Keeper
+from worker.sandbox.processes import Child, Keeper
 from worker.sandbox.rabbitmq import PrivateRabbit
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -159,9 +159,14 @@ class Hall:
     ) -> None:
         self.rabbit, self.postgres, self.folder = rabbit, postgres, folder
         self._keeper = keeper
-        self.lean, self.platform = self._answerer()
+        self._answerer, self.platform = self._start_answerer()
+        self.lean = self._answerer.pid
 
-    def _answerer(self) -> tuple[int, str]:
+    def close(self) -> None:
+        self._answerer.kill()
+        self._keeper.forget(self._answerer)
+
+    def _start_answerer(self) -> tuple[Child, str]:
         log = self.folder / "lean.log"
         child = self._keeper.spawn(
             "lean",
@@ -170,7 +175,7 @@ class Hall:
             cwd=ROOT,
             log=log,
         )
-        return child.pid, said(log, "listening on ").split("listening on ")[1].split()[0]
+        return child, said(log, "listening on ").split("listening on ")[1].split()[0]
 
     async def plain(self, kind: str, count: int) -> Figures:
         vhost = self.rabbit.add_vhost(f"plain-{uuid.uuid4().hex[:8]}")
@@ -225,7 +230,10 @@ async def run(rounds: int, count: int, folder: Path) -> None:
         keeper = Keeper()
         try:
             hall = Hall(rabbit, postgres, folder, keeper)
-            results = await contest(hall, rounds, count)
+            try:
+                results = await contest(hall, rounds, count)
+            finally:
+                hall.close()
         finally:
             keeper.close()
     report(results, rounds, count)
