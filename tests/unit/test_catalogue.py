@@ -14,10 +14,11 @@ from pydantic import SecretStr
 
 from worker.domain.effect import Effect
 from worker.messages.catalogue import COMMANDS, PORTABLE, Checked, check, find, secret_fields
-from worker.messages.commands import CALL_KINDS, DTO
-from worker.messages.commands import PORTABLE as PORTABLE_FIELDS
+from worker.messages.commands import CALL_KINDS
 from worker.messages.envelope import Envelope
 from worker.messages.errors import Code, Problem
+from worker.messages.sippulse.portable import DTO
+from worker.messages.sippulse.portable import PORTABLE_NAMES as PORTABLE_FIELDS
 
 WSDL = Path(__file__).parents[2] / "contracts" / "platforms" / "sippulse" / "SubscriberWS.wsdl"
 KINDS = {"sippulse-br": "sippulse", "sippulse-pt": "sippulse"}

@@ -9,7 +9,7 @@ import pytest
 from worker.cli.context import Fault
 from worker.cli.fields import data_of, list_fields, merged
 from worker.cli.send import WAIT, with_wait
-from worker.messages.commands import CallsBlockSippulse
+from worker.messages.sippulse.portable import CallsBlockSippulse
 
 
 def test_values_are_texts_unless_they_say_otherwise() -> None:

@@ -16,6 +16,7 @@ from worker.messages.envelope import Envelope
 from worker.messages.errors import Code, Problem
 from worker.messages.parsing import shown
 from worker.messages.sippulse import models as sippulse
+from worker.messages.sippulse import portable as sippulse_portable
 from worker.messages.sippulse.operations import OPERATIONS
 
 MOST_COMPARED = 100  # characters of an unknown type
@@ -58,39 +59,34 @@ class Checked:
     unsupported: Problem | None = None
 
 
-# The same on every platform.
+# Platform kind -> its models of the portable commands: a kind that has none for a command does not offer it.
+KINDS: Mapping[str, Mapping[str, CommandModel]] = {"sippulse": sippulse_portable.MODELS}
+
+# The same on every platform: type, what it does, effect.
+_PORTABLE = (
+    ("subscriber.create.v1", "make a subscriber", "create"),
+    ("subscriber.get.v1", "read a subscriber", "read"),
+    ("subscriber.remove.v1", "remove a subscriber", "delete"),
+    ("subscriber.block.v1", "block a subscriber", "set"),
+    ("subscriber.activate.v1", "activate a blocked subscriber", "set"),
+    ("calls.block.v1", "block kinds of calls", "set"),
+    ("calls.unblock.v1", "let kinds of calls through again", "set"),
+    ("credit.add.v1", "add credit", "increment"),
+    ("credit.get.v1", "read the balance", "read"),
+)
+_AT_INTAKE = (
+    CommandSpec("command.cancel.v1", "cancel a command that waits", "read", at_intake=of.CommandCancel),
+    CommandSpec("command.get.v1", "ask what became of a command", "read", at_intake=of.CommandGet),
+)
+
+
+def _offered(command_type: str) -> dict[str, CommandModel]:
+    return {kind: models[command_type] for kind, models in KINDS.items() if command_type in models}
+
+
 PORTABLE: dict[str, CommandSpec] = {
-    spec.type: spec
-    for spec in (
-        CommandSpec(
-            "subscriber.create.v1", "make a subscriber", "create", {"sippulse": of.SubscriberCreateSippulse}
-        ),
-        CommandSpec("subscriber.get.v1", "read a subscriber", "read", {"sippulse": of.SubscriberGetSippulse}),
-        CommandSpec(
-            "subscriber.remove.v1", "remove a subscriber", "delete", {"sippulse": of.SubscriberRemoveSippulse}
-        ),
-        CommandSpec(
-            "subscriber.block.v1", "block a subscriber", "set", {"sippulse": of.SubscriberBlockSippulse}
-        ),
-        CommandSpec(
-            "subscriber.activate.v1",
-            "activate a blocked subscriber",
-            "set",
-            {"sippulse": of.SubscriberActivateSippulse},
-        ),
-        CommandSpec("calls.block.v1", "block kinds of calls", "set", {"sippulse": of.CallsBlockSippulse}),
-        CommandSpec(
-            "calls.unblock.v1",
-            "let kinds of calls through again",
-            "set",
-            {"sippulse": of.CallsUnblockSippulse},
-        ),
-        CommandSpec("credit.add.v1", "add credit", "increment", {"sippulse": of.CreditAddSippulse}),
-        CommandSpec("credit.get.v1", "read the balance", "read", {"sippulse": of.CreditGetSippulse}),
-        CommandSpec("command.cancel.v1", "cancel a command that waits", "read", at_intake=of.CommandCancel),
-        CommandSpec("command.get.v1", "ask what became of a command", "read", at_intake=of.CommandGet),
-    )
-}
+    each[0]: CommandSpec(*each, kinds=_offered(each[0])) for each in _PORTABLE
+} | {spec.type: spec for spec in _AT_INTAKE}
 
 # A platform's own operations. Their models are made when they are first asked for.
 NATIVE: dict[str, CommandSpec] = {
