@@ -51,7 +51,7 @@ SPELLED = {
     "mozilla public license 2.0 (mpl 2.0)": "MPL-2.0",
 }
 # Package -> its licence, where its own metadata do not say it in a form that can be read; looked up by hand.
-BY_HAND = {"httpx-aiohttp": "BSD-3-Clause"}
+BY_HAND = {"httpx-aiohttp": "BSD-3-Clause", "axe-playwright-python": "MIT AND MPL-2.0"}
 GIVEN_UP = "Development Status :: 7 - Inactive"
 
 
