@@ -22,7 +22,7 @@ from worker.platforms.build import build
 from worker.platforms.port import LeaseLost, Order, Platform, Reply, Step
 from worker.platforms.sippulse.services import folder
 from worker.platforms.transport import NO_GUARD
-from worker.settings import PlatformSettings
+from worker.settings import SippulseSettings
 from worker.simulators.sippulse import Simulator, SimulatorConfig, serve
 
 PASSWORD = "Sek<ret&7 ü"
@@ -71,7 +71,7 @@ async def start() -> AsyncIterator[Start]:
             sim = await serve(0, config=config)
             stack.push_async_callback(sim.close)
             settings = {"kind": "sippulse", "url": sim.url, "login": "admin", "password": PASSWORD, **given}
-            platform = await build("sippulse-br", PlatformSettings(**settings))
+            platform = await build("sippulse-br", SippulseSettings(**settings))
             stack.push_async_callback(platform.close)
             return sim, platform
 
@@ -477,7 +477,7 @@ async def _served(application: web.Application) -> AsyncIterator[str]:
 @contextlib.asynccontextmanager
 async def _platform(url: str, **given: Any) -> AsyncIterator[Platform]:
     settings = {"kind": "sippulse", "url": url, "login": "admin", "password": PASSWORD, **given}
-    platform = await build("sippulse-br", PlatformSettings(**settings))
+    platform = await build("sippulse-br", SippulseSettings(**settings))
     try:
         yield platform
     finally:
@@ -635,7 +635,7 @@ async def test_a_server_that_was_away_at_the_start_shows_its_wsdls_later(start: 
 async def test_a_setting_that_names_nothing_stops_the_start(given: dict[str, Any], said: str) -> None:
     settings = {"kind": "sippulse", "url": "http://127.0.0.1:9/x", "login": "a", "password": "p", **given}
     with pytest.raises(ValueError, match=said):
-        await build("sippulse-br", PlatformSettings(**settings))
+        await build("sippulse-br", SippulseSettings(**settings))
 
 
 async def test_another_control_read_may_be_set(start: Start) -> None:

@@ -19,7 +19,7 @@ from worker.messages.sippulse.operations import SERVICES
 from worker.platforms.build import build
 from worker.platforms.port import Order, Platform, Reply, Step
 from worker.platforms.transport import NO_GUARD
-from worker.settings import PlatformSettings
+from worker.settings import SippulseSettings
 from worker.simulators.sippulse import Simulator, SimulatorConfig, serve
 
 PASSWORD = "Sek<ret&7"
@@ -50,7 +50,7 @@ async def start() -> AsyncIterator[Start]:
             url = sim.url if respell is None else await stack.enter_async_context(other_version(sim, respell))
             settings = {"kind": "sippulse", "url": url, "login": "admin", "password": PASSWORD, **given}
             settings.setdefault("allow", ["sippulse.*"])
-            platform = await build("sippulse-br", PlatformSettings(**settings))
+            platform = await build("sippulse-br", SippulseSettings(**settings))
             stack.push_async_callback(platform.close)
             return sim, platform
 

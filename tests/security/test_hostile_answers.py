@@ -25,7 +25,7 @@ from worker.domain.outcome import Done, Refused, Unclear
 from worker.platforms.build import build
 from worker.platforms.port import Order, Platform, Step
 from worker.platforms.transport import NO_GUARD
-from worker.settings import PlatformSettings
+from worker.settings import SippulseSettings
 
 NAMESPACE = "http://service.ws.sippulse.voffice.com.br/"
 WHO = {"username": "551133330001", "domain": "pbx.example"}
@@ -73,7 +73,7 @@ async def platform_behind(script: Script, **settings: Any) -> AsyncIterator[Plat
             "password": "secret-7",
         }
         platform = await build(
-            "sippulse-br", PlatformSettings.model_validate(given | {"timeout": 25} | settings)
+            "sippulse-br", SippulseSettings.model_validate(given | {"timeout": 25} | settings)
         )
         try:
             yield platform
@@ -379,7 +379,7 @@ async def test_the_operator_is_told_in_a_word() -> None:
     for script, word in ((answering(laughs()), "garbage"), (whole(10 * MIB), "too_large")):
         with serving(script) as server:
             given = {"kind": "sippulse", "url": f"{server.url}/SipPulse", "login": "admin", "password": "x"}
-            said = await probe("sippulse-br", PlatformSettings.model_validate(given))
+            said = await probe("sippulse-br", SippulseSettings.model_validate(given))
         assert not said.well
         assert word in said.text
 

@@ -16,7 +16,7 @@ from tests.security.fuzzing.answers import good
 from worker.cli.probe import probe
 from worker.domain.outcome import Done, NotSent
 from worker.platforms.build import build
-from worker.settings import PlatformSettings
+from worker.settings import PlatformSettings, SippulseSettings
 
 
 def context(pair: Pair, folder: Path) -> ssl.SSLContext:
@@ -39,7 +39,7 @@ def settings(url: str, **more: Any) -> PlatformSettings:
         "password": "Adm-Secret",
         "timeout": 5,
     }
-    return PlatformSettings.model_validate(given | more)
+    return SippulseSettings.model_validate(given | more)
 
 
 async def control(url: str, **more: Any) -> Any:
@@ -77,6 +77,6 @@ async def test_nothing_is_sent_to_a_server_that_cannot_prove_itself(
 async def test_verification_is_off_only_where_the_settings_say_so(
     stranger: Authority, tmp_path: Path
 ) -> None:
-    assert PlatformSettings.model_fields["verify"].default is True
+    assert SippulseSettings.model_fields["verify"].default is True
     with serving(well, context(stranger.server("other.example"), tmp_path)) as server:
         assert await control(server.url, verify=False) == Done()

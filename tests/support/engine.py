@@ -32,7 +32,7 @@ from worker.messages.envelope import Envelope
 from worker.platforms.build import build
 from worker.platforms.port import Platform
 from worker.sandbox.postgres import PrivatePostgres
-from worker.settings import PlatformSettings
+from worker.settings import PlatformSettings, SippulseSettings
 from worker.simulators.sippulse import Simulator, SimulatorConfig, serve
 from worker.simulators.sippulse.soap import Call
 from worker.telemetry import Telemetry
@@ -165,7 +165,7 @@ class Stand:
         self, sim: Simulator, name: str = PLATFORM, **given: Any
     ) -> tuple[Platform, PlatformSettings]:
         wanted = {**QUICK, "kind": "sippulse", "url": sim.url, "login": "admin", "password": "admin", **given}
-        settings = PlatformSettings(**wanted)
+        settings = SippulseSettings(**wanted)
         platform = await build(name, settings)
         self._stack.push_async_callback(platform.close)
         return platform, settings

@@ -13,11 +13,11 @@ from worker.engine.runner import Runner
 from worker.engine.settle import settlement
 from worker.journal.port import Claim, Settlement
 from worker.messages.events import View
-from worker.settings import PlatformSettings
+from worker.settings import SippulseSettings
 from worker.telemetry import Telemetry
 
 VIEW = View("m1", "/crm", "credit.add.v1", "m1", "sip", "sip/subscriber/ana@pbx")
-SETTINGS = PlatformSettings.model_validate(
+SETTINGS = SippulseSettings.model_validate(
     {
         "kind": "sippulse",
         "url": "http://127.0.0.1:1/SipPulse",

@@ -19,7 +19,7 @@ from worker.engine.lease import LeaseGuard
 from worker.engine.line import Line
 from worker.messages.errors import Code
 from worker.platforms.port import LeaseLost, Reply, Step
-from worker.settings import PlatformSettings
+from worker.settings import SippulseSettings
 from worker.telemetry import Telemetry
 
 
@@ -186,7 +186,7 @@ class Replies:
 
 
 async def called(platform: Replies) -> Outcome:
-    settings = PlatformSettings(kind="sippulse", url="http://127.0.0.1:1/S", login="a", password="b")  # type: ignore[arg-type] # as a file gives it
+    settings = SippulseSettings(kind="sippulse", url="http://127.0.0.1:1/S", login="a", password="b")  # type: ignore[arg-type] # as a file gives it
     line = Line(platform, settings, None, Telemetry())  # type: ignore[arg-type] # neither is asked for anything else
     line.guards[1] = LeaseGuard(math.inf)
     claim: Any = type("C", (), {"id": 1})

@@ -7,10 +7,10 @@ from typing import Any
 from worker.domain.outcome import Done, Ill, Outcome, Refused, Unclear
 from worker.engine.line import Line
 from worker.messages.errors import Code
-from worker.settings import PlatformSettings
+from worker.settings import SippulseSettings
 from worker.telemetry import Telemetry
 
-SETTINGS = PlatformSettings.model_validate(
+SETTINGS = SippulseSettings.model_validate(
     {"kind": "sippulse", "url": "http://127.0.0.1:1/SipPulse", "login": "a", "password": "b", "timeout": 5}
 )
 REFUSED = Refused(Code.PLATFORM_REFUSED, "no")

@@ -171,7 +171,10 @@ WRONG = [
     (PLATFORM + "[platforms.sippulse-br.limits]\ncredit = 1\n", "limits.credit"),
     (PLATFORM.replace("br]", "BR]"), "platforms.sippulse-BR: a platform's name is 1 to 40 of a-z, 0-9 and -"),
     (PLATFORM.replace("sippulse-br", "s" * 41), "a platform's name is 1 to 40"),
-    (PLATFORM.replace('"sippulse"', '"asterisk"'), "platforms.sippulse-br.kind: Input should be 'sippulse'"),
+    (
+        PLATFORM.replace('"sippulse"', '"asterisk"'),
+        "platforms.sippulse-br: kind is missing or unknown: we know",
+    ),
     (PLATFORM.replace('login = "admin"\n', ""), "platforms.sippulse-br.login is missing: the platform's adm"),
     (
         PLATFORM.replace("SIPPULSE_PASSWORD", "NO_SUCH"),

@@ -19,7 +19,7 @@ from worker.platforms.port import Order
 from worker.platforms.sippulse.fields import SUBSCRIBER
 from worker.platforms.sippulse.native import NativePlanner, NativeStep
 from worker.platforms.sippulse.plan import Planner
-from worker.settings import PlatformSettings
+from worker.settings import SippulseSettings
 
 PLATFORM = "sippulse-br"
 WSDLS = Path(__file__).parents[2] / "contracts" / "platforms" / "sippulse"
@@ -219,7 +219,7 @@ def test_the_portable_commands_know_the_same_record() -> None:
 
 
 def planner(lacks: tuple[str, ...] = (), silent: tuple[str, ...] = (), **given: Any) -> NativePlanner:
-    settings = PlatformSettings(
+    settings = SippulseSettings(
         kind="sippulse", url="http://127.0.0.1/SipPulse", login="admin", **{"password": "pw", **given}
     )
 

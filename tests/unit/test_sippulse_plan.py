@@ -13,7 +13,7 @@ from worker.messages.errors import Code, Problem
 from worker.platforms.port import Order, Step
 from worker.platforms.sippulse.fields import BY_WIRE, DEFAULTS
 from worker.platforms.sippulse.plan import Planner, arguments
-from worker.settings import PlatformSettings
+from worker.settings import SippulseSettings
 
 WHO = {"username": "551133330001", "domain": "pbx.example"}
 NEW: dict[str, Any] = {
@@ -29,7 +29,7 @@ NEW: dict[str, Any] = {
 
 
 def planner(has: Callable[[str], bool] = lambda _: True, **given: Any) -> Planner:
-    settings = PlatformSettings(
+    settings = SippulseSettings(
         kind="sippulse", url="http://127.0.0.1/SipPulse", login="admin", **{"password": "pw", **given}
     )
     return Planner("sippulse-br", settings, has, lambda *_: [])

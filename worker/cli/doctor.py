@@ -233,9 +233,13 @@ async def _platform(
     if missing:
         advice = f"set them in [platforms.{name}.limits]: a mistake of a sender then stops there"
         yield Finding(part, "advice", f"no limit for {', '.join(missing)}", advice)
-    if settings.call_records.url is None and settings.credit_evidence == "auto":
-        text = "no call records: after a lost answer to credit.add, calls meanwhile leave it to a person"
-        yield Finding(part, "advice", text, f"set [platforms.{name}.call_records] url")
+    for text, key in settings.advice():
+        yield Finding(
+            part,
+            "advice",
+            text,
+            f"set [platforms.{name}.{key}" if "]" in key else f"set [platforms.{name}] {key}",
+        )
 
 
 def unset(limits: LimitSettings) -> list[str]:

@@ -96,21 +96,30 @@ async def _check(settings: Settings, names: list[str]) -> list[dict[str, Any]]:
     reports = []
     for name in names:
         # What this server has is asked of the server, also where the worker goes by the WSDLs that came along.
-        said = await probe(name, settings.platforms[name].model_copy(update={"wsdl": "live"}))
+        said = await probe(name, _as_served(settings.platforms[name]))
         facts = dict(said.facts)
         text = f"{said.text}{_hint(settings.platforms[name], facts)}"
         reports.append({"name": name, "well": said.well, "said": text, "facts": facts})
     return reports
 
 
+def _as_served(settings: PlatformSettings) -> PlatformSettings:
+    from worker.settings import SippulseSettings
+
+    return (
+        settings.model_copy(update={"wsdl": "live"}) if isinstance(settings, SippulseSettings) else settings
+    )
+
+
 def _hint(settings: PlatformSettings, facts: Mapping[str, Any]) -> str:
     """Where the server says otherwise than the WSDLs that the worker goes by."""
     from worker.messages.sippulse.operations import OPERATIONS, Known
+    from worker.settings import SippulseSettings
 
     left_out = {each.name for each in OPERATIONS.values() if each.known is Known.ABSENT}
     live = [each for each in facts.values() if isinstance(each, Mapping) and each.get("wsdl") != BUNDLED]
     differ = any(set(each.get("lacks", ())) - left_out or each.get("besides") for each in live)
-    if settings.wsdl == BUNDLED and differ:
+    if isinstance(settings, SippulseSettings) and settings.wsdl == BUNDLED and differ:
         return '; it differs from the bundled WSDLs, which the worker goes by: consider wsdl = "live"'
     return ""
 

@@ -40,7 +40,7 @@ async def probe(name: str, settings: PlatformSettings) -> Probed:
         case Done():
             return Probed(True, "reachable, signed in", facts=facts)
         case Refused() as refused:
-            text = f"it refuses the login {settings.login!r}: {refused.text}"
+            text = f"it refuses the login {settings.account!r}: {refused.text}"
             return Probed(
                 False,
                 text,

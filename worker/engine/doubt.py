@@ -68,8 +68,8 @@ def in_doubt(claim: Claim, line: Line, step: Step) -> InDoubt:
         now=claim.now,
         failing_for=line.failing_for(claim),
         settle=line.settings.settle,
-        lag=line.settings.call_records.lag,
-        strict=line.settings.credit_evidence == "strict",
+        lag=line.settings.evidence_lag,
+        strict=line.settings.strict,
     )
 
 

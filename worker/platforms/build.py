@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from worker.platforms.port import Platform
 from worker.platforms.sippulse import build as build_sippulse
-from worker.settings import PlatformSettings
+from worker.settings import PlatformSettings, SippulseSettings
 
 
 async def build(name: str, settings: PlatformSettings) -> Platform:
@@ -12,6 +12,8 @@ async def build(name: str, settings: PlatformSettings) -> Platform:
 
     Raises ValueError with a sentence where the settings ask for what does not exist.
     """
-    match settings.kind:
-        case "sippulse":
+    match settings:
+        case SippulseSettings():
             return await build_sippulse(name, settings)
+        case _:
+            raise ValueError(f"there are no platforms of kind {settings.kind}")

@@ -3,18 +3,16 @@
 from worker.settings.load import SettingsError, load
 from worker.settings.model import (
     BrokerSettings,
-    CallRecordSettings,
     ConsoleSettings,
     EventSettings,
     IntakeSettings,
     JournalSettings,
-    LimitSettings,
     LogSettings,
-    PlatformSettings,
     QuarantineSettings,
     Settings,
     WorkerSettings,
 )
+from worker.settings.platforms import CallRecordSettings, LimitSettings, PlatformSettings, SippulseSettings
 from worker.settings.values import Secret, duration
 
 __all__ = [
@@ -31,6 +29,7 @@ __all__ = [
     "Secret",
     "Settings",
     "SettingsError",
+    "SippulseSettings",
     "WorkerSettings",
     "duration",
     "load",

@@ -6,13 +6,16 @@ import difflib
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_origin
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
-from worker.settings.model import PlatformSettings, Section, Settings
+from worker.settings.model import Settings
+from worker.settings.platforms import KINDS, PlatformSettings
+from worker.settings.section import Section
 
 PREFIX = "WORKER__"
 
@@ -85,9 +88,7 @@ def _platform_name(known: Any, written: str) -> str:
 
 def _value(path: tuple[str, ...], variable: str, value: str) -> Any:
     """Lists and tables are written as JSON in a variable; everything else is the text itself."""
-    section = _section(path[:-1])
-    field = section.model_fields.get(path[-1]) if section else None
-    if field is None or get_origin(field.annotation) not in (tuple, Mapping):
+    if not any(get_origin(field.annotation) in (tuple, Mapping) for field in _fields(path)):
         return value
     try:
         return json.loads(value)
@@ -95,14 +96,24 @@ def _value(path: tuple[str, ...], variable: str, value: str) -> Any:
         raise SettingsError(f'{variable} is a list or table: write it as JSON, e.g. ["a", "b"]') from None
 
 
+def _fields(path: tuple[str, ...]) -> Iterator[FieldInfo]:
+    """What the key at `path` may be: of a platform whose kind is not read yet, there may be several."""
+    kinds = [()] if path[0] != "platforms" else [(kind,) for kind in KINDS]
+    for kind in kinds:
+        section = _section((*path[:2], *kind, *path[2:-1]) if kind else path[:-1])
+        if section and path[-1] in section.model_fields:
+            yield section.model_fields[path[-1]]
+
+
 def _section(path: tuple[str, ...]) -> type[Section] | None:
-    """The model of the table at `path`, None where there is none."""
+    """The model of the table at `path`, None where there is none. A platform's kind may follow its name."""
     here: type[Section] = Settings
     parts = list(path)
     while parts:
         part = parts.pop(0)
         if here is Settings and part == "platforms":
-            here, parts = PlatformSettings, parts[1:]
+            kind = parts[1] if len(parts) > 1 and parts[1] in KINDS else None
+            here, parts = KINDS.get(kind or "", PlatformSettings), parts[2 if kind else 1 :]
             continue
         field = here.model_fields.get(part)
         if (
@@ -119,7 +130,7 @@ def _sentence(error: ValidationError) -> str:
     """The first mistake as one sentence that names the key. Never quotes what was written."""
     first = error.errors(include_input=False, include_url=False)[0]
     where = tuple(str(part) for part in first["loc"])
-    key = ".".join(part for part in where if part not in ("[key]",)) or "settings"
+    key = ".".join(_written(where)) or "settings"
     if "[key]" in where:
         return f"{key}: a platform's name is 1 to 40 of a-z, 0-9 and -"
     if first["type"] == "extra_forbidden":
@@ -129,12 +140,19 @@ def _sentence(error: ValidationError) -> str:
     return f"{key}: {first['msg'].removeprefix('Value error, ')}"
 
 
+def _written(where: tuple[str, ...]) -> list[str]:
+    """The key as it stands in the file: pydantic puts a platform's kind behind its name."""
+    is_platform = where[:1] == ("platforms",) and len(where) > 2 and where[2] in KINDS
+    path = (*where[:2], *where[3:]) if is_platform else where
+    return [part for part in path if part != "[key]"]
+
+
 def _unknown(where: tuple[str, ...]) -> str:
     section = _section(where[:-1]) or Settings
     known = sorted(name for name in section.model_fields if name != "folder")
     near = difflib.get_close_matches(where[-1], known, 1)
     hint = f" (did you mean {near[0]}?)" if near else ""
-    return f"unknown key {'.'.join(where)}{hint}: we know {', '.join(known)}"
+    return f"unknown key {'.'.join(_written(where))}{hint}: we know {', '.join(known)}"
 
 
 def _meaning(where: tuple[str, ...]) -> str:

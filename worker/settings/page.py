@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from worker.settings.model import PlatformSettings, Section, Settings
+from worker.settings.model import Settings
+from worker.settings.platforms import KINDS, PlatformSettings
+from worker.settings.section import Section
 from worker.settings.values import duration, seconds
 
 INTRODUCTION = """# Settings
@@ -38,9 +40,19 @@ def _sections() -> Iterator[tuple[str, list[str]]]:
     for name, field in Settings.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             yield f"[{name}]", _rows(field.annotation)
-    yield "[platforms.NAME]", _rows(PlatformSettings)
-    for name, field in PlatformSettings.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+    yield "[platforms.NAME]", _rows(PlatformSettings, ("kind",))
+    yield from _inner(PlatformSettings, ())
+    common = tuple(
+        name for name in PlatformSettings.model_fields if name != "kind"
+    )  # which each kind says itself
+    for kind, section in KINDS.items():
+        yield f'[platforms.NAME] kind = "{kind}"', _rows(section, common)
+        yield from _inner(section, common)
+
+
+def _inner(section: type[Section], but: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
+    for name, field in section.model_fields.items():
+        if name not in but and isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             yield f"[platforms.NAME.{name}]", _rows(field.annotation)
 
 
@@ -49,11 +61,12 @@ def _table(heading: str, rows: list[str]) -> str:
     return f"\n## `{heading}`\n\n{head}" + "".join(rows)
 
 
-def _rows(section: type[Section]) -> list[str]:
+def _rows(section: type[Section], but: tuple[str, ...] = ()) -> list[str]:
     return [
         f"| `{name}` | {_kind(field)} | {_default(field)} | {field.description} |\n"
         for name, field in section.model_fields.items()
-        if not (isinstance(field.annotation, type) and issubclass(field.annotation, Section))
+        if name not in but
+        and not (isinstance(field.annotation, type) and issubclass(field.annotation, Section))
     ]
 
 

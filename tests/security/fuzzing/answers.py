@@ -20,14 +20,14 @@ from worker.platforms.sippulse.adapter import SippulsePlatform
 from worker.platforms.sippulse.answers import MOST_TEXT
 from worker.platforms.sippulse.client import MOST_KEPT, Client
 from worker.platforms.transport import NO_GUARD, Answer, Request, Transport
-from worker.settings import PlatformSettings
+from worker.settings import SippulseSettings
 from worker.simulators.sippulse.soap import child, declared_fault, success, undeclared_fault
 
 NAME = "answers"
 PASSWORD = "Adm-Secret&77"
 SUBSCRIBERS_PASSWORD = "Sub-Secret&1"
 USER, DOMAIN = "551133330001", "pbx.example"
-SETTINGS = PlatformSettings.model_validate(
+SETTINGS = SippulseSettings.model_validate(
     {
         "kind": "sippulse",
         "url": "http://127.0.0.1:9/SipPulse",

@@ -9,7 +9,7 @@ from worker.platforms.sippulse.answers import Refusals
 from worker.platforms.sippulse.client import Client, Principal
 from worker.platforms.sippulse.services import NEEDED, Services, Unusable, bundled, with_live
 from worker.platforms.transport import Transport
-from worker.settings import PlatformSettings
+from worker.settings import SippulseSettings
 
 __all__ = ["SippulsePlatform", "build"]
 
@@ -20,7 +20,7 @@ BESIDE_THE_CALLS = 4
 ALL_DOCUMENTED = "all_documented_operations"
 
 
-async def build(name: str, settings: PlatformSettings) -> SippulsePlatform:
+async def build(name: str, settings: SippulseSettings) -> SippulsePlatform:
     """Load the WSDLs and open the transport. Raises ValueError where the settings ask for what is not there."""
     try:
         refusals = Refusals(settings.refusals)
@@ -42,7 +42,7 @@ async def build(name: str, settings: PlatformSettings) -> SippulsePlatform:
     return SippulsePlatform(name, settings, client)
 
 
-async def _services(settings: PlatformSettings) -> Services:
+async def _services(settings: SippulseSettings) -> Services:
     control = settings.control_read or CONTROL_READ
     everything = bool(settings.assume.get(ALL_DOCUMENTED, False))
     loaded = {
@@ -56,7 +56,7 @@ async def _services(settings: PlatformSettings) -> Services:
     return services
 
 
-def _tls(settings: PlatformSettings) -> ssl.SSLContext | None:
+def _tls(settings: SippulseSettings) -> ssl.SSLContext | None:
     if not settings.url.startswith("https://"):
         return None
     context = ssl.create_default_context(cafile=settings.ca)

@@ -26,7 +26,7 @@ from worker.platforms.sippulse.plan import FLAGS, Planner, arguments
 from worker.platforms.sippulse.reading import not_sent, within
 from worker.platforms.sippulse.records import READ, Absent, Name, Record, Records, nobody
 from worker.platforms.sippulse.services import with_live
-from worker.settings import PlatformSettings
+from worker.settings import SippulseSettings
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ class SippulsePlatform:
 
     kind = "sippulse"
 
-    def __init__(self, name: str, settings: PlatformSettings, client: Client) -> None:
+    def __init__(self, name: str, settings: SippulseSettings, client: Client) -> None:
         self.name, self._settings, self._client = name, settings, client
         self._control_read = settings.control_read or CONTROL_READ
         self._records = Records(

@@ -26,7 +26,7 @@ from worker.platforms.sippulse.fields import (
     wire_value,
 )
 from worker.platforms.sippulse.records import Name
-from worker.settings import PlatformSettings
+from worker.settings import SippulseSettings
 
 MOST_NOTE = 250  # characters of addCredit.obs
 REMOVE = "removeSubscriber"
@@ -90,7 +90,7 @@ class Planner:
     def __init__(
         self,
         name: str,
-        settings: PlatformSettings,
+        settings: SippulseSettings,
         has: Callable[[str], bool],
         lacks: Callable[[str, Mapping[str, Any]], list[str]],
     ) -> None:
