@@ -5,8 +5,8 @@ from functools import partial
 
 import pytest
 
+from worker.simulators.common.freezer import Freezer
 from worker.simulators.sippulse.faults import KINDS, LOST, Faults, Rule
-from worker.simulators.sippulse.freezer import Freezer
 from worker.simulators.sippulse.soap import Call
 
 

@@ -1,16 +1,15 @@
-"""The admin API under /admin/: JSON for tests, and one page for people."""
+"""What the admin API under /admin/ shows and does of a SIPPulse; the rest is every simulator's."""
 
-import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import asdict
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from aiohttp import web
 
+from worker.simulators.common import admin as common
+
 from . import page
-from .faults import Rule, Standing
-from .freezer import Freeze
 from .ledger import Sum
 from .objects import Row
 from .platform import Platform, Subscriber, key_of
@@ -23,44 +22,7 @@ Act = Callable[[Simulator, Body], Awaitable[Body]]
 
 
 def mount(application: web.Application, simulator: Simulator) -> None:
-    router = application.router
-    router.add_get("/admin/", _page(simulator))
-    router.add_get("/admin", _page(simulator))
-    for name, view in VIEWS.items():
-        router.add_get(f"/admin/{name}", _get(simulator, view))
-    for name, act in ACTS.items():
-        router.add_post(f"/admin/{name}", _post(simulator, act))
-
-
-def _page(simulator: Simulator) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def handler(request: web.Request) -> web.Response:
-        return web.Response(text=page.render(simulator), content_type="text/html")
-
-    return handler
-
-
-def _get(
-    simulator: Simulator, view: Callable[[Simulator, Mapping[str, str]], Body]
-) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def handler(request: web.Request) -> web.Response:
-        return web.json_response(view(simulator, request.query))
-
-    return handler
-
-
-def _post(simulator: Simulator, act: Act) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def handler(request: web.Request) -> web.Response:
-        try:
-            body = json.loads(await request.read() or b"{}")
-            if not isinstance(body, dict):
-                raise ValueError("the body is a JSON object")
-            return web.json_response(await act(simulator, body))
-        except (ValueError, TypeError, InvalidOperation) as error:
-            return web.json_response({"error": str(error)}, status=400)
-        except KeyError as error:
-            return web.json_response({"error": f"missing or unknown: {error.args[0]}"}, status=400)
-
-    return handler
+    common.mount(application, simulator, page.render, VIEWS, ACTS)
 
 
 # Views -------------------------------------------------------------------------------------------
@@ -70,15 +32,11 @@ def counts(simulator: Simulator, query: Mapping[str, str]) -> Body:
     platform = simulator.platform
     ledger = platform.ledger
     return {
-        "operations": {name: asdict(traces) for name, traces in sorted(ledger.operations.items())},
+        **common.traces(simulator),
         "subscribers": len(platform),
         "doubles": ledger.doubles,
         "credits": sum(each.times for each in ledger.credits_by_subscriber.values()),
         "charges": len(ledger.charges),
-        "faults": dict(ledger.faults),
-        "malformed": ledger.malformed,
-        "pending": simulator.pending(),
-        "frozen": simulator.freezer.waiting(),
     }
 
 
@@ -137,8 +95,7 @@ def state(simulator: Simulator, query: Mapping[str, str]) -> Body:
         "domains": platform.domains,
         "switches": asdict(platform.switches),
         "texts": platform.texts,
-        "faults": [rule(standing) for standing in simulator.faults.standing],
-        "freezes": [freeze_(each) for each in simulator.freezer.freezes],
+        **common.troubles(simulator),
         "subscribers": [_subscriber(each, secrets=bool(query.get("secrets"))) for each in shown],
     }
 
@@ -168,31 +125,7 @@ def _subscriber(each: Subscriber, secrets: bool) -> Body:
     }
 
 
-def rule(standing: Standing) -> Body:
-    return {"number": standing.number, "hits": standing.hits, "spent": standing.spent} | asdict(standing.rule)
-
-
-def freeze_(freeze: Freeze) -> Body:
-    return {"operation": freeze.pattern, "seconds": freeze.seconds, "waiting": len(freeze.queue)}
-
-
 # Acts --------------------------------------------------------------------------------------------
-
-
-async def faults(simulator: Simulator, body: Body) -> Body:
-    """One rule, or {"rules": [...], "replace": true}. Nothing changes when one of them is wrong."""
-    values = body.get("rules", [body]) if body.keys() & {"rules", "replace"} else [body]
-    rules = [Rule.from_values(each) for each in values if each != {"replace": True}]
-    if body.get("replace"):
-        simulator.faults.clear()
-    for each in rules:
-        simulator.faults.add(each)
-    return {"faults": [rule(standing) for standing in simulator.faults.standing]}
-
-
-async def reset(simulator: Simulator, body: Body) -> Body:
-    await simulator.reset()
-    return {}
 
 
 async def principal(simulator: Simulator, body: Body) -> Body:
@@ -229,18 +162,6 @@ async def traffic(simulator: Simulator, body: Body) -> Body:
     return {}
 
 
-async def freeze(simulator: Simulator, body: Body) -> Body:
-    seconds = body.get("seconds")
-    simulator.freezer.freeze(
-        str(body.get("operation", "*")), seconds=None if seconds is None else float(seconds)
-    )
-    return {"freezes": [freeze_(each) for each in simulator.freezer.freezes]}
-
-
-async def thaw(simulator: Simulator, body: Body) -> Body:
-    return {"applied": simulator.freezer.thaw(body.get("operation"))}
-
-
 async def switches(simulator: Simulator, body: Body) -> Body:
     """Switches by name, and `texts`: fault texts by name."""
     platform = simulator.platform
@@ -262,13 +183,9 @@ VIEWS: dict[str, Callable[[Simulator, Mapping[str, str]], Body]] = {
     "objects": objects,
 }
 ACTS: dict[str, Act] = {
-    "faults": faults,
-    "reset": reset,
     "principal": principal,
     "subscribers": subscribers,
     "charge": charge,
     "traffic": traffic,
-    "freeze": freeze,
-    "thaw": thaw,
     "switches": switches,
 }

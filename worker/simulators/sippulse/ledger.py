@@ -1,10 +1,12 @@
 """What the simulator applied, counted: the truth that tests compare the worker with."""
 
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
+
+from worker.simulators.common.counts import Counts
 
 Key = tuple[str, str]  # username, domain in lower case
 
@@ -57,21 +59,9 @@ class Charge:
 
 
 @dataclass(slots=True)
-class Traces:
-    """Requests of one operation: received whole, applied (a success), refused by a fault, answered whole."""
-
-    received: int = 0
-    applied: int = 0
-    refused: int = 0
-    answered: int = 0
-
-
-@dataclass(slots=True)
-class Ledger:
+class Ledger(Counts):
     """Counters and logs of what came by SOAP, and charges. What the admin API seeds is not in them."""
 
-    operations: defaultdict[str, Traces] = field(default_factory=lambda: defaultdict(Traces))
-    faults: Counter[str] = field(default_factory=Counter)
     entries: list[Entry] = field(default_factory=list)
     by_subscriber: defaultdict[Key, list[Entry]] = field(default_factory=lambda: defaultdict(list))
     credits_by_obs: defaultdict[str, Sum] = field(default_factory=lambda: defaultdict(Sum))
@@ -79,7 +69,6 @@ class Ledger:
     charges: list[Charge] = field(default_factory=list)
     charged: defaultdict[Key, Sum] = field(default_factory=lambda: defaultdict(Sum))
     doubles: int = 0
-    malformed: int = 0
 
     def record(self, key: Key, operation: str, arguments: dict[str, Any], via: str) -> None:
         entry = Entry(len(self.entries) + 1, *key, operation, arguments, via, time.time())

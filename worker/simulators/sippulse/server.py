@@ -1,10 +1,11 @@
 """The simulator over HTTP: SOAP under /SipPulse, the admin API and page under /admin."""
 
 import asyncio
-import contextlib
-import signal
+from functools import partial
 
 from aiohttp import web
+
+from worker.simulators.common import server
 
 from . import admin, soap, wsdl
 from .config import SimulatorConfig
@@ -56,38 +57,10 @@ class Pages:
 async def serve(port: int, host: str = "127.0.0.1", *, config: SimulatorConfig | None = None) -> Simulator:
     """Start a simulator; port 0 takes a free one. Give it back with `await simulator.close()`."""
     simulator = Simulator(config or SimulatorConfig())
-    runner = web.AppRunner(
-        application(simulator),
-        access_log=None,
-        keepalive_timeout=simulator.config.keepalive,
-        shutdown_timeout=0.5,
-    )
-    await runner.setup()
-    await web.TCPSite(runner, host, port, backlog=1024).start()
-    shown = f"[{host}]" if ":" in host else host
-    simulator.started(runner, f"http://{shown}:{runner.addresses[0][1]}")
-    return simulator
+    keepalive = simulator.config.keepalive
+    return await server.start(simulator, application(simulator), port, host, keepalive=keepalive)
 
 
 def run(port: int, host: str = "127.0.0.1", *, config: SimulatorConfig | None = None) -> None:
     """Serve until SIGTERM or SIGINT; says `listening on URL` when ready."""
-    try:
-        import uvloop
-    except ImportError:
-        asyncio.run(_run(port, host, config))
-    else:
-        uvloop.run(_run(port, host, config))
-
-
-async def _run(port: int, host: str, config: SimulatorConfig | None) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        with contextlib.suppress(NotImplementedError):
-            loop.add_signal_handler(number, stop.set)
-    simulator = await serve(port, host, config=config)
-    print(f"listening on {simulator.url} (admin: {simulator.admin_url})", flush=True)
-    try:
-        await stop.wait()
-    finally:
-        await simulator.close()
+    server.run(partial(serve, port, host, config=config))

@@ -8,6 +8,8 @@ from xml.sax.saxutils import escape as _escape
 
 from lxml import etree
 
+from worker.simulators.common.exchange import Answer
+
 from .wsdl import NAMESPACE, Field, Schema
 
 Scalar = str | int | bool | Decimal | None
@@ -68,16 +70,6 @@ class Call:
         given = self.arguments.get("principal")
         found = given if isinstance(given, dict) else {}
         return str(found.get("login") or ""), str(found.get("password") or "")
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole HTTP answer. `fault` is empty for a success."""
-
-    status: int
-    body: bytes
-    content_type: str = "text/xml"
-    fault: str = ""
 
 
 def _is_subject(key: str, part: object) -> bool:
@@ -184,7 +176,7 @@ def child(name: str, value: Scalar) -> str:
 
 def success(operation: str, inner: str) -> Answer:
     wrapper = f'<ns2:{operation}Response xmlns:ns2="{NAMESPACE}">{inner}</ns2:{operation}Response>'
-    return Answer(200, (_HEAD + wrapper + _TAIL).encode())
+    return Answer(200, (_HEAD + wrapper + _TAIL).encode(), "text/xml")
 
 
 def declared_fault(text: str) -> Answer:
@@ -206,4 +198,4 @@ def _fault(code: str, text: str, detail: str) -> Answer:
         '<S:Fault xmlns:ns4="http://www.w3.org/2003/05/soap-envelope">'
         f"<faultcode>{code}</faultcode><faultstring>{escape(text)}</faultstring>{detail}</S:Fault>"
     )
-    return Answer(500, (_HEAD + inner + _TAIL).encode(), fault=text)
+    return Answer(500, (_HEAD + inner + _TAIL).encode(), "text/xml", fault=text)

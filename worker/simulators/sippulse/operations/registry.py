@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from worker.simulators.common.exchange import Answer
 from worker.simulators.sippulse import soap
 from worker.simulators.sippulse.ledger import Key
 from worker.simulators.sippulse.platform import Declared, Platform, key_of
-from worker.simulators.sippulse.soap import SECRETS, Answer, Call
+from worker.simulators.sippulse.soap import SECRETS, Call
 
 Function = Callable[[Platform, Call], str]
 
