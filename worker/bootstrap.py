@@ -360,7 +360,10 @@ async def _open_engine(worker: Worker, stack: AsyncExitStack) -> None:
     from worker.engine.engine import Engine
 
     settings, loop = worker.settings, asyncio.get_running_loop()
-    platforms = [(await _platform(name, one, stack), one) for name, one in settings.platforms.items()]
+    journal = worker.journal
+    platforms = [
+        (await _platform(name, one, journal, stack), one) for name, one in settings.platforms.items()
+    ]
     engine = worker.engine = Engine(
         platforms, worker.journal, worker.telemetry, name=settings.worker.name, poll=settings.worker.poll
     )
@@ -372,11 +375,14 @@ async def _open_engine(worker: Worker, stack: AsyncExitStack) -> None:
     stack.push_async_callback(_cancelled, purging)
 
 
-async def _platform(name: str, settings: PlatformSettings, stack: AsyncExitStack) -> Platform:
+async def _platform(
+    name: str, settings: PlatformSettings, journal: StoredJournal, stack: AsyncExitStack
+) -> Platform:
+    from worker.journal.memory import JournalMemory
     from worker.platforms.build import build
 
     try:
-        platform = await build(name, settings)
+        platform = await build(name, settings, JournalMemory(journal, name))
     except ValueError as error:
         raise StartError(str(error)) from None
     stack.push_async_callback(platform.close)

@@ -327,6 +327,17 @@ platforms = Table(
     Column("stopped_total", Double, nullable=False, server_default=text("0")),
 )
 
+# Outside retention: what was there before we changed it, until it is put back (RingMe's dial rule).
+memories = Table(
+    "memories",
+    metadata,
+    Column("platform", Text, primary_key=True),
+    Column("object", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("at", Double, nullable=False),
+)
+
 processes = Table(
     "processes",
     metadata,

@@ -69,6 +69,33 @@ class Guard(Protocol):
         """The first byte was handed to the socket."""
 
 
+class Memory(Protocol):
+    """What an adapter remembers of an object, for all processes and for as long as it likes: no secrets.
+
+    `of`: the object, as in the ordering key. Raises JournalDown's kind of error when it cannot be reached.
+    """
+
+    async def recall(self, of: str, name: str) -> str | None: ...
+    async def remember(self, of: str, name: str, value: str) -> None: ...
+    async def forget(self, of: str, name: str) -> None: ...
+
+
+class Passing(Memory):
+    """Gone with the process: for those who only plan and read."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, str], str] = {}
+
+    async def recall(self, of: str, name: str) -> str | None:
+        return self._kept.get((of, name))
+
+    async def remember(self, of: str, name: str, value: str) -> None:
+        self._kept[of, name] = value
+
+    async def forget(self, of: str, name: str) -> None:
+        self._kept.pop((of, name), None)
+
+
 class Platform(Protocol):
     """One configured instance. Nothing here raises for what the network or the platform does."""
 
