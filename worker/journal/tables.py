@@ -168,6 +168,7 @@ commands = Table(
     Index(
         "commands_open",
         "state",
+        "id",
         postgresql_where=text("finished_at IS NULL"),
         sqlite_where=text("finished_at IS NULL"),
     ),

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from worker.journal.tables import metadata
+from worker.journal.console_tables import metadata
 
 connection = context.config.attributes["connection"]
 context.configure(
