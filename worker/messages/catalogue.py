@@ -15,8 +15,11 @@ from worker.messages import commands as of
 from worker.messages.envelope import Envelope
 from worker.messages.errors import Code, Problem
 from worker.messages.parsing import shown
+from worker.messages.rest import models as rest
+from worker.messages.rest.document import table
 from worker.messages.sippulse import models as sippulse
 from worker.messages.sippulse import portable as sippulse_portable
+from worker.messages.sippulse.operations import KIND as SIPPULSE
 from worker.messages.sippulse.operations import OPERATIONS
 
 MOST_COMPARED = 100  # characters of an unknown type
@@ -60,7 +63,8 @@ class Checked:
 
 
 # Platform kind -> its models of the portable commands: a kind that has none for a command does not offer it.
-KINDS: Mapping[str, Mapping[str, CommandModel]] = {"sippulse": sippulse_portable.MODELS}
+# What else a kind offers under names of its own is found by `natives`.
+KINDS: dict[str, Mapping[str, CommandModel]] = {"sippulse": sippulse_portable.MODELS}
 
 # The same on every platform: type, what it does, effect.
 _PORTABLE = (
@@ -80,26 +84,77 @@ _AT_INTAKE = (
 )
 
 
-def _offered(command_type: str) -> dict[str, CommandModel]:
-    return {kind: models[command_type] for kind, models in KINDS.items() if command_type in models}
+class _Offered(Mapping[str, CommandModel]):
+    """Platform kind -> model of one portable command, of the kinds that offer it."""
+
+    def __init__(self, command_type: str) -> None:
+        self._type = command_type
+
+    def __getitem__(self, kind: str) -> CommandModel:
+        return KINDS[kind][self._type]
+
+    def __iter__(self) -> Iterator[str]:
+        return (kind for kind, models in KINDS.items() if self._type in models)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 PORTABLE: dict[str, CommandSpec] = {
-    each[0]: CommandSpec(*each, kinds=_offered(each[0])) for each in _PORTABLE
+    each[0]: CommandSpec(*each, kinds=_Offered(each[0])) for each in _PORTABLE
 } | {spec.type: spec for spec in _AT_INTAKE}
 
-# A platform's own operations. Their models are made when they are first asked for.
-NATIVE: dict[str, CommandSpec] = {
-    each.type: CommandSpec(
-        each.type,
-        f"SIPPulse's operation {each.endpoint}",
-        each.effect,
-        sippulse.Kinds(each.endpoint),
-        secret_output=each.secret,
-    )
-    for each in OPERATIONS.values()
-}
-COMMANDS: dict[str, CommandSpec] = PORTABLE | NATIVE
+
+@cache
+def natives(kind: str) -> Mapping[str, CommandSpec]:
+    """A kind's own operations: of SIPPulse's WSDLs, or of the OpenAPI file that is named after the kind.
+
+    Their models are made when they are first asked for.
+    """
+    if kind == SIPPULSE:
+        return {
+            each.type: CommandSpec(
+                each.type,
+                f"SIPPulse's operation {each.endpoint}",
+                each.effect,
+                sippulse.Kinds(each.endpoint),
+                secret_output=each.secret,
+            )
+            for each in OPERATIONS.values()
+        }
+    return {
+        each.type: CommandSpec(
+            each.type,
+            each.summary or f"{kind}'s operation {each.endpoint}",
+            each.effect,
+            rest.Kinds(each.type),
+            secret_output=each.secret,
+        )
+        for each in table(kind).values()
+    }
+
+
+class _Commands(Mapping[str, CommandSpec]):
+    """All of them. A kind's description is read when a command of it is first asked for."""
+
+    def __getitem__(self, command_type: str) -> CommandSpec:
+        if (found := PORTABLE.get(command_type)) is not None:
+            return found
+        kind = command_type.partition(".")[0]
+        if kind not in KINDS:
+            raise KeyError(command_type)
+        return natives(kind)[command_type]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from PORTABLE
+        for kind in KINDS:
+            yield from natives(kind)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+COMMANDS: Mapping[str, CommandSpec] = _Commands()
 
 
 def find(command_type: str) -> CommandSpec | None:
@@ -157,16 +212,26 @@ def secret_fields(command_type: str, kind: str) -> frozenset[str]:
 
 def _secrets(model: Model, path: str) -> Iterator[str]:
     for name, info in model.model_fields.items():
-        for kind in (info.annotation, *get_args(info.annotation)):
-            if kind is SecretStr or SecretStr in get_args(kind):
+        for kind in _inside(info.annotation):
+            if kind is SecretStr:
                 yield path + name
-            elif isinstance(kind, type) and issubclass(kind, BaseModel):
+            elif issubclass(kind, BaseModel):
                 yield from _secrets(kind, f"{path}{name}.")
+
+
+def _inside(annotation: Any) -> Iterator[type]:
+    """The classes that an annotation is made of, however deep: X | None, list[X], Annotated[X, ...]."""
+    if isinstance(annotation, type) and not get_args(annotation):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _inside(part)
 
 
 def _unknown_command(command_type: str) -> Problem:
     near = _near(command_type[:MOST_COMPARED])
-    known = f"we know {_listed(PORTABLE)}, and sippulse.<Service>.<operation>.v1 for each of its operations"
+    known = (
+        f"we know {_listed(PORTABLE)}, and {_listed(KINDS)}.<operation>.v1 for a platform's own operations"
+    )
     hint = f"did you mean {' or '.join(near)}?" if near else known
     return Problem(Code.UNKNOWN_COMMAND, f"type: unknown command {shown(command_type)!r}: {hint}", "type")
 
@@ -174,10 +239,14 @@ def _unknown_command(command_type: str) -> Problem:
 @lru_cache(maxsize=256)  # a sender that is wrong is so often
 def _near(command_type: str) -> list[str]:
     """Commands of a like name. Of native ones only the operation is compared: there are many, and it takes time."""
-    if not command_type.startswith("sippulse."):
+    kind, _, operation = command_type.removesuffix(".v1").partition(".")
+    if kind not in KINDS:
         return difflib.get_close_matches(command_type, PORTABLE, 3, 0.5)
-    named = {each.name: each.type for each in OPERATIONS.values()}
-    operation = command_type.removesuffix(".v1").rpartition(".")[2]
+    if kind == SIPPULSE:
+        named = {each.name: each.type for each in OPERATIONS.values()}
+        operation = operation.rpartition(".")[2]
+    else:
+        named = {each.endpoint: each.type for each in table(kind).values()}
     return [named[name] for name in difflib.get_close_matches(operation, named, 3, 0.7)]
 
 
