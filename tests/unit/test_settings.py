@@ -119,6 +119,22 @@ def test_the_environment_wins_over_the_file(tmp_path):
     assert settings.journal.retention == 5 * 86400
 
 
+def test_what_is_assumed_of_a_platform_can_stand_in_the_environment(tmp_path):
+    prefix = "WORKER__PLATFORMS__SIPPULSE_BR__ASSUME"
+    one_by_one = {f"{prefix}__DUPLICATES": "refused", f"{prefix}__SOFTPHONEALLOWED": "true"}
+    for variables in (one_by_one, {prefix: '{"duplicates": "refused", "softphoneAllowed": true}'}):
+        assume = load(written(tmp_path, PLATFORM), SECRET | variables).platforms["sippulse-br"].assume
+        assert (assume.duplicates, assume.new_subscriber) == ("refused", {"softphoneAllowed": True})
+
+
+def test_what_is_assumed_unless_said_can_do_no_harm(tmp_path):
+    """Where the default is wrong, a command is refused or left to a person; nothing is done twice or lost."""
+    assume = load(written(tmp_path, PLATFORM), SECRET).platforms["sippulse-br"].assume
+    assert (assume.duplicates, assume.left_out, assume.rounding) == ("doubled", "cleared", "exact")
+    assert (assume.customer_password, assume.absent_is_undeclared_fault) == ("unknown", False)
+    assert assume.new_subscriber == {}
+
+
 def test_a_platform_may_come_from_the_environment_alone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     prefix = "WORKER__PLATFORMS__SIPPULSE_BR__"
@@ -169,6 +185,18 @@ WRONG = [
     ("folder = '/'\n", "unknown key folder"),
     (PLATFORM + "timeot = 3\n", "unknown key platforms.sippulse-br.timeot (did you mean timeout?)"),
     (PLATFORM + "[platforms.sippulse-br.limits]\ncredit = 1\n", "limits.credit"),
+    (
+        PLATFORM + "[platforms.sippulse-br.assume]\nduplicate = 'refused'\n",
+        "unknown key platforms.sippulse-br.assume.duplicate (did you mean duplicates?): we know absent_is_",
+    ),
+    (
+        PLATFORM + "[platforms.sippulse-br.assume]\nduplicates = 'refuse'\n",
+        "platforms.sippulse-br.assume.duplicates: Input should be 'doubled' or 'refused'",
+    ),
+    (
+        PLATFORM + "[platforms.sippulse-br.assume]\npassword = 'x'\n",
+        "unknown key platforms.sippulse-br.assume.password",
+    ),
     (PLATFORM.replace("br]", "BR]"), "platforms.sippulse-BR: a platform's name is 1 to 40 of a-z, 0-9 and -"),
     (PLATFORM.replace("sippulse-br", "s" * 41), "a platform's name is 1 to 40"),
     (

@@ -1,5 +1,6 @@
 """Every setting of the worker: one frozen object, read once from `worker.toml` and the environment."""
 
+from worker.settings.assume import SippulseAssume
 from worker.settings.load import SettingsError, load
 from worker.settings.model import (
     BrokerSettings,
@@ -29,6 +30,7 @@ __all__ = [
     "Secret",
     "Settings",
     "SettingsError",
+    "SippulseAssume",
     "SippulseSettings",
     "WorkerSettings",
     "duration",

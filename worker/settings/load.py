@@ -78,6 +78,7 @@ def _put(raw: dict[str, Any], variable: str, value: str) -> None:
         table = table.setdefault(part, {}) if isinstance(table, dict) else None
     if not isinstance(table, dict) or not all(parts):
         raise SettingsError(f"{variable} names no key: it would be {'.'.join(parts)}")
+    parts[-1] = _spelled(tuple(parts))
     table[parts[-1]] = _value(tuple(parts), variable, value)
 
 
@@ -88,7 +89,7 @@ def _platform_name(known: Any, written: str) -> str:
 
 def _value(path: tuple[str, ...], variable: str, value: str) -> Any:
     """Lists and tables are written as JSON in a variable; everything else is the text itself."""
-    if not any(get_origin(field.annotation) in (tuple, Mapping) for field in _fields(path)):
+    if not any(_is_json(field.annotation, value) for field in _fields(path)):
         return value
     try:
         return json.loads(value)
@@ -96,13 +97,28 @@ def _value(path: tuple[str, ...], variable: str, value: str) -> Any:
         raise SettingsError(f'{variable} is a list or table: write it as JSON, e.g. ["a", "b"]') from None
 
 
+def _is_json(kind: Any, value: str) -> bool:
+    whole_table = isinstance(kind, type) and issubclass(kind, Section) and value.lstrip().startswith("{")
+    return whole_table or get_origin(kind) in (tuple, Mapping)
+
+
+def _spelled(path: tuple[str, ...]) -> str:
+    """The key at `path` in the letters it has: those of variables are capitals throughout."""
+    known = (name for section in _sections(path) for name in section.model_fields)
+    return next((name for name in known if name.lower() == path[-1]), path[-1])
+
+
 def _fields(path: tuple[str, ...]) -> Iterator[FieldInfo]:
-    """What the key at `path` may be: of a platform whose kind is not read yet, there may be several."""
+    """What the key at `path` may be."""
+    return (each.model_fields[path[-1]] for each in _sections(path) if path[-1] in each.model_fields)
+
+
+def _sections(path: tuple[str, ...]) -> Iterator[type[Section]]:
+    """Where the key at `path` may stand: of a platform whose kind is not read yet, there may be several."""
     kinds = [()] if path[0] != "platforms" else [(kind,) for kind in KINDS]
     for kind in kinds:
-        section = _section((*path[:2], *kind, *path[2:-1]) if kind else path[:-1])
-        if section and path[-1] in section.model_fields:
-            yield section.model_fields[path[-1]]
+        if section := _section((*path[:2], *kind, *path[2:-1]) if kind else path[:-1]):
+            yield section
 
 
 def _section(path: tuple[str, ...]) -> type[Section] | None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, GetCoreSchemaHandler, model_validator
 from pydantic_core import CoreSchema, core_schema
 
+from worker.settings.assume import SippulseAssume
 from worker.settings.section import Section
 from worker.settings.values import (
     DAY,
@@ -61,7 +62,8 @@ class PlatformSettings(Section):
         default=None, description="file with the authorities that sign the server's certificate"
     )
     environment: Literal["production", "staging"] = Field(
-        default="production", description="what kind of installation it is; nothing depends on it yet"
+        default="production",
+        description="what kind of installation it is; `platforms learn` writes on `staging` alone",
     )
     concurrency: Count = Field(default=16, description="calls at once, all processes together")
     rate: float = Field(default=50.0, gt=0, description="calls a second, all processes together")
@@ -146,8 +148,9 @@ class SippulseSettings(PlatformSettings):
     reload_after: tuple[str, ...] = Field(
         default=(), description="commands after which the platform's modules are reloaded"
     )
-    assume: Mapping[str, bool | int | float | str] = Field(
-        default={}, description="what the platform leaves open, where the safe default is not right"
+    assume: SippulseAssume = Field(
+        default=SippulseAssume(),
+        description="what the platform leaves open, where the safe default is not right",
     )
     call_records: CallRecordSettings = Field(
         default=CallRecordSettings(), description="rated calls, to explain credit"

@@ -16,8 +16,6 @@ __all__ = ["SippulsePlatform", "build"]
 MAX_ANSWER = 4 * 1024 * 1024  # bytes
 # Control reads must not wait behind calls that hang: places beside those of `concurrency`.
 BESIDE_THE_CALLS = 4
-# In `assume`: the bundled WSDLs offer also what the one running server that we know does not have.
-ALL_DOCUMENTED = "all_documented_operations"
 
 
 async def build(name: str, settings: SippulseSettings) -> SippulsePlatform:
@@ -44,7 +42,7 @@ async def build(name: str, settings: SippulseSettings) -> SippulsePlatform:
 
 async def _services(settings: SippulseSettings) -> Services:
     control = settings.control_read or CONTROL_READ
-    everything = bool(settings.assume.get(ALL_DOCUMENTED, False))
+    everything = settings.assume.all_documented_operations
     loaded = {
         name: await bundled(name, settings.namespace, everything)
         for name in dict.fromkeys((*NEEDED, control.partition(".")[0]))

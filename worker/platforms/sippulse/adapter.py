@@ -14,7 +14,7 @@ from worker.domain.outcome import Done, Exchange, Outcome, Refused, Unclear
 from worker.domain.redaction import secrets_in
 from worker.messages.errors import Code, Problem
 from worker.messages.sippulse.operations import BY_TYPE
-from worker.platforms.port import Guard, Order, Reply, Step, Unread
+from worker.platforms.port import Guard, Order, Reply, Rows, Step, Unread
 from worker.platforms.sippulse.answers import Answered
 from worker.platforms.sippulse.client import Client
 from worker.platforms.sippulse.fields import differing, filled_in, ours, shown
@@ -47,7 +47,7 @@ class SippulsePlatform:
             client,
             self._control,
             settle=settings.settle,
-            undeclared=bool(settings.assume.get("absent_is_undeclared_fault", False)),
+            undeclared=settings.assume.absent_is_undeclared_fault,
         )
         self._planner = Planner(name, settings, self._has, self._lacks)
         self._native = NativePlanner(self._planner, self._has, self._answers)
@@ -82,6 +82,9 @@ class SippulsePlatform:
                 return await self._update(step, guard)
             case _:
                 return await self._do(step, arguments(step), guard)
+
+    async def read_rows(self, step: Step, rows: Rows) -> Reply:
+        raise AssertionError(f"{step.name} is not paged")
 
     async def control(self) -> Outcome:
         what = await self._control()

@@ -226,8 +226,7 @@ class Planner:
         """What was ordered over what is assumed of the platform over the documented defaults."""
         assumed = {
             field: typed(f"assume.{field}", BY_WIRE[field].type, value)
-            for field, value in self._settings.assume.items()
-            if field in BY_WIRE and field not in IDENTITY
+            for field, value in self._settings.assume.new_subscriber.items()
         }
         return {**DEFAULTS, **assumed, **ordered}
 
@@ -257,7 +256,7 @@ class Planner:
 
     def _unsaid(self) -> dict[str, Any]:
         """The other of cps and keep_alive on a new subscriber: 0, as what a Java client leaves out."""
-        return {field: self._settings.assume.get(field, 0) for field in ("cps", "keep_alive")}
+        return {"cps": self._settings.assume.cps, "keep_alive": self._settings.assume.keep_alive}
 
     def _reload(self, order: Order, command: str) -> tuple[Step, ...]:
         if command not in self._settings.reload_after or command not in RELOADABLE:
