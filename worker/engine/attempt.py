@@ -28,7 +28,7 @@ async def attempt(claim: Claim, line: Line) -> Went | None:
     if claim.data is None:
         text = "its data was encrypted under a key that this worker was not given: see [journal] keys"
         return Went(Park(Problem(Code.KEY_MISSING, text), unknown=unresolved(claim)), outcome="key_missing")
-    plan = line.platform.plan(Order(claim.message_id, claim.view.type, claim.data))
+    plan = line.platform.plan(Order(claim.message_id, claim.view.type, claim.data, claim.steps))
     if isinstance(plan, Problem):
         return Went(unplanned(claim, plan), outcome="not_planned")
     todo = remaining(plan, claim.steps)

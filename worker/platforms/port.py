@@ -15,11 +15,16 @@ from worker.messages.errors import Problem
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A command as an adapter sees it. `data` is what was sent, checked; it may hold secrets: no repr."""
+    """A command as an adapter sees it. `data` is what was sent, checked; it may hold secrets: no repr.
+
+    `finished`: the steps that are done, as the journal keeps them: {name, status, output}. A step may be about
+    what an earlier one found; which steps there are, and their names, do not depend on it.
+    """
 
     id: str  # the sender's id of the command; `addCredit.obs` begins with it
     type: str  # e.g. subscriber.create.v1
     data: Mapping[str, Any] = field(repr=False)
+    finished: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
