@@ -356,6 +356,7 @@ async def _flush(relay: Relay, journal: StoredJournal) -> None:
 
 
 async def _open_engine(worker: Worker, stack: AsyncExitStack) -> None:
+    from worker.broker.pages import PagePublisher
     from worker.console.health import of_engine
     from worker.engine.engine import Engine
 
@@ -364,8 +365,15 @@ async def _open_engine(worker: Worker, stack: AsyncExitStack) -> None:
     platforms = [
         (await _platform(name, one, journal, stack), one) for name, one in settings.platforms.items()
     ]
+    pages = PagePublisher(broker_address(settings), settings.broker.publish_timeout)
+    stack.push_async_callback(pages.close)
     engine = worker.engine = Engine(
-        platforms, worker.journal, worker.telemetry, name=settings.worker.name, poll=settings.worker.poll
+        platforms,
+        worker.journal,
+        worker.telemetry,
+        name=settings.worker.name,
+        poll=settings.worker.poll,
+        pages=pages,
     )
     if worker.console:
         worker.console.readiness.parts.append(lambda: of_engine(engine.last_beat, loop.time()))

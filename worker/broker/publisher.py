@@ -49,7 +49,7 @@ class Publisher:
         await declare(where)
         connection = await connect(where, "relay")
         try:
-            events, replies = await _channel(connection), await _channel(connection)
+            events, replies = await confirming(connection), await confirming(connection)
         except BaseException:
             await close_in_time(connection.close(), "relay")
             raise
@@ -116,7 +116,7 @@ class Publisher:
         await close_in_time(self._connection.close(), "relay")
 
 
-async def _channel(connection: AbstractConnection) -> Channel:
+async def confirming(connection: AbstractConnection) -> Channel:
     """With confirms; a returned message is an answer, not an exception (pitfall 8)."""
     opened = await connection.channel(publisher_confirms=True, on_return_raises=False, timeout=OPENING)
     return cast(Channel, opened)

@@ -17,10 +17,11 @@ from worker.domain.lifecycle import State
 from worker.domain.outcome import Busy, Ill, NotSent, Outcome, Refused, Unclear
 from worker.engine.doubt import read_again
 from worker.engine.line import Line
+from worker.engine.pages import NobodyTakes
 from worker.engine.went import GIVEN_BACK, PAST_ITS_TIME, Went, credit_of, label, unresolved
 from worker.journal.port import Claim, EvidenceRow
 from worker.messages.errors import Code, Problem
-from worker.platforms.port import Order, Step, Unread
+from worker.platforms.port import LeaseLost, Order, Step, Unread
 
 
 async def attempt(claim: Claim, line: Line) -> Went | None:
@@ -77,7 +78,12 @@ async def call_plainly(claim: Claim, line: Line, step: Step, left: tuple[Step, .
         return Went(GIVEN_BACK, step, outcome="given_back")
     if (over := await line.over_limit(claim, step)) is not None:
         return Went(Park(over), step, left, "over_limit")
-    reply = await line.call(step, claim)
+    try:
+        reply = await (line.read_rows(step, claim) if step.paged else line.call(step, claim))
+    except NobodyTakes as error:
+        return Went(Reject(error.problem), step, left, "nobody_takes")
+    except LeaseLost:
+        return None
     if gone_by_our_own_hand(claim, step, reply.outcome):
         return Went(Finish(), step, left, label(reply.outcome), reply.exchange)
     decision = not_lost(claim, decided(claim, line, step, await line.confirm(reply.outcome)))

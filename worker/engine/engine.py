@@ -10,6 +10,7 @@ import structlog
 from worker.engine.gate import Gate
 from worker.engine.keeper import Keeper
 from worker.engine.line import Line
+from worker.engine.pages import PageSink
 from worker.engine.runner import Runner, new_owner
 from worker.journal.journal import StoredJournal
 from worker.journal.port import JournalDown
@@ -33,13 +34,14 @@ class Engine:
         *,
         name: str = "",
         poll: float = 0.5,
+        pages: PageSink | None = None,
     ) -> None:
         self.owner = new_owner(name)
         self._journal = journal
         self._telemetry = telemetry
         self._poll = poll
         gate = Gate()
-        self.lines = {p.name: Line(p, s, journal, telemetry) for p, s in platforms}
+        self.lines = {p.name: Line(p, s, journal, telemetry, pages) for p, s in platforms}
         self._runners = {
             n: Runner(line, journal, telemetry, self.owner, gate, poll) for n, line in self.lines.items()
         }

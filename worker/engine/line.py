@@ -9,9 +9,10 @@ from tenacity import AsyncRetrying, retry_if_result, stop_after_attempt, wait_ra
 
 from worker.domain.decide import Patience
 from worker.domain.evidence import Reading
-from worker.domain.outcome import Done, Ill, NotSent, Outcome, Refused
+from worker.domain.outcome import Done, Exchange, Ill, NotSent, Outcome, Refused
 from worker.engine.guards import Breaker, ControlRead, Rate, share, transport_failure
 from worker.engine.lease import LeaseGuard
+from worker.engine.pages import Pages, PageSink, Unsent
 from worker.journal.journal import StoredJournal
 from worker.journal.port import Claim, EvidenceRow, JournalDown, PlatformState, Quota
 from worker.messages.errors import Code, Problem
@@ -36,6 +37,7 @@ class Line:
         settings: PlatformSettings,
         journal: StoredJournal,
         telemetry: Telemetry,
+        sink: PageSink | None = None,
     ) -> None:
         self.platform = platform
         self.settings = settings
@@ -46,6 +48,7 @@ class Line:
         self.guards: dict[int, LeaseGuard] = {}
         self._journal = journal
         self._telemetry = telemetry
+        self._sink = sink
         self._breaker = Breaker(settings.breaker_after)
         self._rate = Rate(settings.rate)
         self._control = ControlRead(self._read_control)
@@ -88,6 +91,36 @@ class Line:
         self._telemetry.call_seconds.labels(self.name).observe(reply.exchange.ms / 1000)
         await self._note(reply.outcome)
         return reply
+
+    async def read_rows(self, step: Step, claim: Claim) -> Reply:
+        """A long answer, page by page to `reply_to`. Raises NobodyTakes, or LeaseLost."""
+        began, pages = boottime(), self._pages(claim)
+        try:
+            reply = await self.platform.read_rows(step, pages)
+            if isinstance(reply.outcome, Done):
+                await pages.close()
+                totals = {**reply.outcome.output, "rows": pages.rows, "pages": pages.number}
+                reply = replace(reply, outcome=Done(totals))
+        except Unsent as error:
+            return Reply(NotSent(str(error)), Exchange(step.endpoint, (boottime() - began) * 1000))
+        self._count(step.endpoint, reply.outcome)
+        if transport_failure(reply.outcome):  # rows may come from another server: it says no more than this
+            await self._note(reply.outcome)
+        return reply
+
+    def _pages(self, claim: Claim) -> Pages:
+        guard, lease = self.guards[claim.id], claim.lease_until - claim.now
+
+        async def alive() -> bool:
+            if guard.until - boottime() > lease / 2:
+                return True
+            asked = boottime()
+            if not await self._journal.mark_one(claim, None):
+                return False
+            guard.renew(asked + lease)
+            return True
+
+        return Pages(claim.view, self._journal.core.source, self._sink, alive)
 
     async def _call_again(self, step: Step, guard: LeaseGuard, first: Reply) -> Reply:
         replies = [first]

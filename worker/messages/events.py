@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -159,6 +161,30 @@ def _envelope(view: View, event_id: str, source: str, draft: Draft) -> dict[str,
         "datacontenttype": "application/json",
         **{name: value for name, value in optional.items() if value is not None},
     }
+
+
+PAGES = uuid.UUID("5f0a8f5e-9a39-5f0b-8a30-3f1d0a5f6c11")  # the namespace that ids of pages come from
+
+
+def page(view: View, source: str, number: int, rows: Sequence[bytes], *, last: bool) -> Event:
+    """One page of a long answer; `rows` are JSON objects as bytes, `number` counts from 1.
+
+    Its id comes from command, number and content, so that a page sent again after a crash is the same event;
+    one whose content has changed meanwhile is another event with the same number.
+    """
+    content = b"[" + b",".join(rows) + b"]"
+    name = canonical([view.source, view.id, number, last, hashlib.sha256(content).hexdigest()])
+    draft = Draft(view, "page", {}, time=time.time())
+    envelope = _envelope(view, str(uuid.uuid5(PAGES, name.decode())), source, draft)
+    data = {"command": view.command(), "page": number, "rows": orjson.Fragment(content), "last": last}
+    return Event(
+        id=envelope["id"],
+        type=envelope["type"],
+        routing_key="",
+        body=dump({**envelope, "data": data}),
+        reply_to=view.reply_to,
+        correlation_id=view.correlation_id or view.id,
+    )
 
 
 def dump(value: Any) -> bytes:

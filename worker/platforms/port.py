@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Protocol
@@ -43,6 +43,7 @@ class Step:
     after_adoption: bool = False  # runs only where an earlier create found the object there
     amount: Decimal | None = None  # increments only, in the platform's currency unit
     removes: bool = False  # a subscriber goes: it counts against `removes_per_hour`
+    paged: bool = False  # reads only: a long answer, done by `read_rows` instead of `call`
     promises: Mapping[str, Any] = field(
         default_factory=dict
     )  # output once it took effect, however that is known
@@ -101,6 +102,24 @@ class Passing(Memory):
         self._kept.pop((of, name), None)
 
 
+Row = Mapping[str, Any]  # plain JSON values, money as decimal texts; no secret
+
+
+class Stopped(Exception):
+    """The rows cannot be handed over (any more): the reading ends. A platform lets it through."""
+
+
+class Rows(Protocol):
+    """Where the rows of a long answer go: they leave as `page` events to `reply_to`, and are not kept."""
+
+    async def add(self, rows: Sequence[Row]) -> None:
+        """Hand over some rows, in their order; returns when there is room for more, so read no further before.
+
+        Hand them over as they come, at least every `timeout` seconds: it keeps the claim alive. Raises Stopped,
+        or LeaseLost.
+        """
+
+
 class Platform(Protocol):
     """One configured instance. Nothing here raises for what the network or the platform does."""
 
@@ -115,6 +134,10 @@ class Platform(Protocol):
 
     async def call(self, step: Step, guard: Guard) -> Reply:
         """Do the step, sending at most one request that changes anything."""
+
+    async def read_rows(self, step: Step, rows: Rows) -> Reply:
+        """Do a `paged` step: all rows to `rows`, in an order that is the same when read again, a part at a time
+        so that memory stays bounded. `Done` carries the totals; rows and pages are counted by the caller."""
 
     async def control(self) -> Outcome:
         """A read with the same login that succeeds exactly when the platform is well."""
