@@ -17,6 +17,7 @@ import zeep
 
 from worker.simulators import lean
 from worker.simulators.sippulse import Simulator, SimulatorConfig, serve
+from worker.simulators.sippulse.config import CHOICES
 from worker.simulators.sippulse.wsdl import NAMESPACE
 
 LOGIN = {"login": "admin", "password": "Sekret&7"}
@@ -249,6 +250,21 @@ async def test_an_absent_subscriber_is_a_fault_or_an_empty_reply(
     assert not sim.platform.ledger.entries
 
 
+async def test_an_absent_subscriber_may_be_a_fault_of_the_stack_or_a_record_of_nobody(
+    sim: Simulator, admin: httpx.AsyncClient
+) -> None:
+    await admin.post("switches", json={"absent": "undeclared"})
+    answer = await ask(sim, "retrieveCredit", username="nobody")
+    assert (answer.status_code, "WSException" in answer.text) == (500, False)
+    await admin.post("switches", json={"absent": "record"})
+    answer = await ask(sim, "retrieveSubscriber", username="nobody")
+    assert (answer.status_code, "<username>" in answer.text) == (200, False)
+    assert value(answer, "activeOutgoingCalls") == "false"
+    assert value(await ask(sim, "retrieveCredit", username="nobody"), "return") == "0"
+    assert (await ask(sim, "retrieveSubscriberClassV", username="nobody")).status_code == 200
+    assert (await ask(sim, "retrieveDailyQuota", username="nobody")).status_code == 200
+
+
 async def test_a_second_insert_may_make_a_double_which_is_counted(
     sim: Simulator, admin: httpx.AsyncClient
 ) -> None:
@@ -273,6 +289,53 @@ async def test_passwords_are_read_back_whole_masked_or_not_at_all(
     await admin.post("switches", json={"passwords": "empty"})
     assert "password>" not in (await ask(sim, "retrieveSubscriber")).text
     assert "<return>" not in (await ask(sim, "retrievePassword")).text
+
+
+async def test_a_password_may_be_read_back_by_its_own_operation_alone(
+    sim: Simulator, admin: httpx.AsyncClient
+) -> None:
+    subscriber(sim).dto["password"] = "p1"
+    await admin.post("switches", json={"passwords": "empty", "password_reads": "returned"})
+    assert "password>" not in (await ask(sim, "retrieveSubscriber")).text
+    assert value(await ask(sim, "retrievePassword"), "return") == "p1"
+    await admin.post("switches", json={"passwords": "returned", "password_reads": "masked"})
+    assert value(await ask(sim, "retrievePassword"), "return") == "***"
+
+
+async def test_a_state_that_is_reached_may_be_refused(sim: Simulator, admin: httpx.AsyncClient) -> None:
+    assert (await ask(sim, "activateSubscriber")).status_code == 200
+    await admin.post("switches", json={"reached": "refuse"})
+    assert (await ask(sim, "activateSubscriber")).status_code == 500
+    for answer in (200, 500):
+        assert (await ask(sim, "blockOutgoingCalls")).status_code == answer
+        assert (await ask(sim, "blockSubscriber")).status_code == answer
+
+
+async def test_a_balance_may_be_kept_in_cents(sim: Simulator, admin: httpx.AsyncClient) -> None:
+    before = subscriber(sim).balance
+    for rounding, moved in (("exact", "0.014"), ("cents", "0.01")):
+        await admin.post("switches", json={"rounding": rounding})
+        await ask(sim, "addCredit", value="0.014", obs="x")
+        assert subscriber(sim).balance - before == Decimal(moved)
+        sim.platform.charge(USER, DOMAIN, Decimal("0.014"))
+        assert subscriber(sim).balance == before
+    assert [each.price for each in sim.platform.ledger.charges] == [Decimal("0.014")] * 2
+
+
+async def test_switches_are_turned_while_it_runs_and_stand_on_the_page(
+    sim: Simulator, admin: httpx.AsyncClient
+) -> None:
+    for name, values in CHOICES.items():
+        for each in values:
+            answer = await admin.post("switches", json={name: each})
+            assert answer.json()["switches"][name] == each
+            assert f"<option selected>{each}</option>" in (await admin.get("")).text
+    assert (await admin.post("switches", json={"cdr_delay": 2.5})).json()["switches"]["cdr_delay"] == 2.5
+    assert "value='2.5'" in (await admin.get("")).text
+    for wrong in ({"cdr_delay": -1}, {"cdr_delay": "soon"}, {"absent": "maybe"}, {"unheard": "of"}):
+        answer = await admin.post("switches", json=wrong)
+        assert answer.status_code == 400
+        assert next(iter(wrong)) in answer.json()["error"]
 
 
 async def test_a_wrong_principal_is_a_declared_fault_which_may_echo_the_password(

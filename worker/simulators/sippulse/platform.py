@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from . import soap, wsdl
@@ -10,6 +10,9 @@ from .config import TEXTS, SimulatorConfig, Switches
 from .ledger import Charge, Key, Ledger
 from .objects import TABLES, Table
 from .soap import Call, Scalar, Values
+from .wsdl import Field
+
+CENT = Decimal("0.01")
 
 
 class Declared(Exception):
@@ -19,6 +22,10 @@ class Declared(Exception):
         super().__init__(text)
         self.text = text
         self.facts = facts
+
+
+class Undeclared(Exception):
+    """The platform stumbles: becomes a fault that its WSDL does not declare."""
 
 
 @dataclass(slots=True)
@@ -41,6 +48,11 @@ class Subscriber:
     @property
     def key(self) -> Key:
         return key_of(self.dto["username"], self.dto["domain"])
+
+
+def _default(field_: Field) -> Scalar:
+    """As Java has it: a primitive is false or 0, all else nothing."""
+    return soap.scalar(field_, "0") if field_.required else None
 
 
 def key_of(username: Scalar, domain: Scalar) -> Key:
@@ -66,6 +78,9 @@ class Platform:
         ):
             for each in given:
                 self.objects[name].add({column: each})
+        for domain in self.domains:
+            for each in config.rate_plans:
+                self.objects["rateplans"].add({"name": each, "domain": domain})
         self._records: dict[Key, list[Subscriber]] = {}
         self._next_id = 1
         for values in config.subscribers:
@@ -133,12 +148,21 @@ class Platform:
             dto[name] = None if value is None else soap.scalar(field_, soap.plain(value))
         return dto
 
+    def nobody(self) -> Subscriber:
+        """A record of defaults, as some servers read one that is not there."""
+        empty: Values = {name: _default(field_) for name, field_ in self.fields.items()}
+        return Subscriber(dto=empty)
+
+    def booked(self, amount: Decimal) -> Decimal:
+        """What of an amount reaches a balance."""
+        return amount if self.switches.rounding == "exact" else amount.quantize(CENT, ROUND_HALF_UP)
+
     def charge(self, username: str, domain: str, price: Decimal) -> Charge:
         """A call is rated: its price leaves the balance. Raises KeyError when there is no such subscriber."""
         subscriber = self.get(username, domain)
         if subscriber is None:
             raise KeyError(f"no subscriber {username}@{domain} to charge")
-        subscriber.balance -= price
+        subscriber.balance -= self.booked(price)
         return self.ledger.charge(subscriber.key, price)
 
     def authenticate(self, call: Call) -> None:

@@ -1,4 +1,4 @@
-"""CustomerWS: the subscriber signs in with the password of the portal, and there is no administrator."""
+"""CustomerWS: the subscriber signs in with a password of its own, and there is no administrator."""
 
 from worker.simulators.sippulse.platform import Declared, Platform, Subscriber
 from worker.simulators.sippulse.soap import Call, child
@@ -9,9 +9,14 @@ from .subscriber_record import dto_of
 from .subscriber_secrets import change_password
 
 
+def _field(platform: Platform) -> str:
+    """Which of the two passwords it is."""
+    return "passwordPortal" if platform.switches.customer_password == "portal" else "password"
+
+
 def _signed_in(platform: Platform, call: Call) -> Subscriber:
     subscriber = platform.get(*call.subject)
-    if subscriber is None or subscriber.dto["passwordPortal"] != text(call, "password"):
+    if subscriber is None or subscriber.dto[_field(platform)] != text(call, "password"):
         raise Declared("wrong_customer")
     return subscriber
 
@@ -29,4 +34,4 @@ def retrieveCustomerCredit(platform: Platform, call: Call) -> str:
 @changes
 def changeCustomerPassword(platform: Platform, call: Call) -> str:
     subscriber_of(platform, call)
-    return change_password(platform, call, "passwordPortal")
+    return change_password(platform, call, _field(platform))

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from worker.simulators.sippulse import soap
 from worker.simulators.sippulse.objects import Row, Table
-from worker.simulators.sippulse.platform import Declared, Platform, Subscriber
+from worker.simulators.sippulse.platform import Declared, Platform, Subscriber, Undeclared
 from worker.simulators.sippulse.soap import Call, Scalar, Values, child
 
 from .registry import MASK
@@ -20,9 +20,18 @@ def subscriber_of(platform: Platform, call: Call) -> Subscriber:
 
 def found(platform: Platform, call: Call) -> Subscriber | None:
     """The subscriber a read is about; None where this platform answers an empty reply for nobody."""
-    if platform.switches.absent == "empty" and platform.get(*call.subject) is None:
-        return None
-    return subscriber_of(platform, call)
+    there = platform.get(*call.subject)
+    if there is not None:
+        return there
+    match platform.switches.absent:
+        case "empty":
+            return None
+        case "record":
+            return platform.nobody()
+        case "undeclared":
+            raise Undeclared
+        case _:
+            raise Declared("unknown_subscriber")
 
 
 def values(call: Call, name: str) -> Values:
@@ -53,12 +62,12 @@ def put(platform: Platform, call: Call, name: str, value: Scalar) -> str:
     return ""
 
 
-def secret(platform: Platform, value: Scalar) -> Scalar:
+def secret(platform: Platform, value: Scalar, how: str = "same") -> Scalar:
     """A secret as this platform reads it back; a masked number cannot be written, so it is left out."""
-    if platform.switches.passwords == "returned" or value is None:
+    how = platform.switches.passwords if how == "same" else how
+    if how == "returned" or value is None:
         return value
-    masked = platform.switches.passwords == "masked" and isinstance(value, str)
-    return MASK if masked else None
+    return MASK if how == "masked" and isinstance(value, str) else None
 
 
 def texts(call: Call, name: str) -> list[str]:

@@ -1,14 +1,14 @@
 """Every operation is a function that takes the state and the call and gives the answer's inner XML."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 from worker.simulators.common.exchange import Answer
 from worker.simulators.sippulse import soap
 from worker.simulators.sippulse.ledger import Key
-from worker.simulators.sippulse.platform import Declared, Platform, key_of
+from worker.simulators.sippulse.platform import Declared, Platform, Subscriber, Undeclared, key_of
 from worker.simulators.sippulse.soap import SECRETS, Call
 
 Function = Callable[[Platform, Call], str]
@@ -46,6 +46,9 @@ def apply(platform: Platform, call: Call, via: str = "") -> Answer:
         traces.refused += 1
         text = platform.texts[refusal.text]
         return soap.declared_fault(platform.wording(call, text, refusal.facts))
+    except Undeclared:
+        traces.refused += 1
+        return soap.undeclared_fault(platform.wording(call, platform.texts["ill"], {}))
     traces.applied += 1
     return soap.success(call.operation, inner)
 
@@ -58,10 +61,25 @@ def _run(platform: Platform, call: Call, via: str) -> str:
     key = key_of(*call.subject)
     if operation.changes and _silently_absent(platform, call, key):
         return ""
+    before = _state(platform, call, key) if _is_flag(call) else None
     inner = operation.function(platform, call)
+    if before is not None and before == _state(platform, call, key):
+        raise Declared("already_reached")
     if operation.changes:
         platform.ledger.record(key, call.operation, _salient(call), via)
     return inner
+
+
+def _is_flag(call: Call) -> bool:
+    return call.service == "SubscriberWS" and call.operation.startswith(("activate", "block", "disable"))
+
+
+def _state(platform: Platform, call: Call, key: Key) -> Subscriber | None:
+    """A copy to compare with, where this platform minds that a state is reached already."""
+    subscriber = platform.get(*key)
+    if subscriber is None or platform.switches.reached == "accept":
+        return None
+    return replace(subscriber, dto=dict(subscriber.dto))
 
 
 def _silently_absent(platform: Platform, call: Call, key: Key) -> bool:

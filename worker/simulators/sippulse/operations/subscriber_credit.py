@@ -11,7 +11,7 @@ from .registry import changes, reads
 def addCredit(platform: Platform, call: Call) -> str:
     subscriber, value = subscriber_of(platform, call), amount(call, "value")
     obs = call.arguments.get("obs")
-    subscriber.balance += value
+    subscriber.balance += platform.booked(value)
     platform.ledger.credit(subscriber.key, obs if isinstance(obs, str) else "", value)
     return ""
 

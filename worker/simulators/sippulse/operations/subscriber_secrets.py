@@ -39,7 +39,9 @@ def retrievePasswordWEB(platform: Platform, call: Call) -> str:
 
 def _retrieve_password(platform: Platform, call: Call, field: str) -> str:
     subscriber = found(platform, call)
-    return "" if subscriber is None else child("return", secret(platform, subscriber.dto[field]))
+    if subscriber is None:
+        return ""
+    return child("return", secret(platform, subscriber.dto[field], platform.switches.password_reads))
 
 
 @changes
