@@ -5,11 +5,12 @@ The portable commands of each kind of platform are in its own package: sippulse/
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from datetime import datetime
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from worker.messages.fields import Address, PlatformName, Text, lacking, wrong
+from worker.messages.fields import Address, Instant, PlatformName, Text, Whole, lacking, wrong
 
 
 class Part(BaseModel):
@@ -48,6 +49,30 @@ class Forwarding(Part):
 
 CallKind = Literal["outgoing", "incoming", "collect", "anonymous", "private", "call_center"]
 CALL_KINDS: tuple[str, ...] = get_args(CallKind)
+
+
+CallRecordKind = Literal["completed", "failed"]
+
+
+class CallRecordsList(Command):
+    """What `call_records.list` is asked on every platform; each kind adds whose calls they are."""
+
+    since: Annotated[datetime, Instant()] = Field(description="calls that began then or later")
+    until: Annotated[datetime, Instant()] = Field(description="calls that began before then")
+    kind: CallRecordKind = Field(description="`completed`: calls that were put through; `failed`: the others")
+    service: Text | None = Field(
+        default=None, description="only calls of this service, as the platform names it"
+    )
+    limit: Annotated[int, Whole(1, 10_000_000)] | None = Field(
+        default=None, description="at most so many calls, the oldest"
+    )
+
+    @field_validator("until")
+    @classmethod
+    def _later(cls, value: datetime, info: ValidationInfo) -> datetime:
+        if (since := info.data.get("since")) is not None and value <= since:
+            raise wrong("it has to be later than since")
+        return value
 
 
 NAMED = "the command is named by id (of your own source), or by source and idempotencykey"
