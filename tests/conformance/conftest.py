@@ -12,7 +12,7 @@ import pytest
 from tests.conformance.support import Place
 from worker.journal.journal import StoredJournal
 from worker.journal.schema import prepare
-from worker.journal.tables import metadata
+from worker.journal.whole import metadata
 from worker.sandbox.postgres import PrivatePostgres
 
 EMPTY = "".join(f"DELETE FROM {table.name};" for table in metadata.sorted_tables)

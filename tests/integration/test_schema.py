@@ -19,9 +19,9 @@ from worker.journal import schema
 from worker.journal.core import Core
 from worker.journal.opening import open_journal
 from worker.journal.port import JournalError
-from worker.journal.tables import metadata
 from worker.journal.vault import Vault, new_key
 from worker.journal.version import NEWEST, is_newest
+from worker.journal.whole import metadata
 
 ROOT = Path(__file__).parents[2]
 KEY = new_key()

@@ -121,6 +121,6 @@ def differences(connection: Connection) -> list[Any]:
     """What the migrations' sum lacks or has too much, compared with the tables; for the tests."""
     from alembic.autogenerate import compare_metadata
 
-    from worker.journal.console_tables import metadata
+    from worker.journal.whole import metadata
 
     return list(compare_metadata(MigrationContext.configure(connection), metadata))

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from worker.journal.console_tables import metadata
+from worker.journal.whole import metadata
 
 connection = context.config.attributes["connection"]
 context.configure(

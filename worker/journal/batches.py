@@ -1,0 +1,479 @@
+"""Batches: which there are, which rows they have sent, and how those ended.
+
+A row is written down before it is sent, under a keyed MAC of its identity; its messages get ids that are made
+of the batch's name and that MAC. So whoever is killed at any instant sends, the second time, the same messages.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from worker.domain.lifecycle import State
+from worker.journal.batch_care import try_cancel, waiting
+from worker.journal.batch_endings import OPEN, Part, gather, parts_of, row_state, source_of
+from worker.journal.core import Core, opened, sealed, write_audit
+from worker.journal.driver import Row, Tx
+from worker.journal.endings import new_id
+from worker.journal.journal import StoredJournal
+from worker.journal.vault import pair_hash
+from worker.messages.events import AuditDraft, canonical
+
+HASH = 24  # hex digits of a row's MAC that stand in its messages' ids
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One batch as the journal knows it. Times are seconds since the epoch, `rate` is rows a second."""
+
+    id: int
+    name: str
+    platform: str
+    title: str
+    file: str
+    content: str
+    plan: str
+    state: str
+    paused_by: str | None
+    paused_reason: str | None
+    rate: float | None
+    undo_of: str | None
+    undoable: bool
+    total: int
+    created_by: str
+    created_at: float
+    sent_at: float | None
+
+    @property
+    def source(self) -> str:
+        return source_of(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class NewBatch:
+    """What a run is about to send."""
+
+    name: str
+    platform: str
+    title: str
+    file: str
+    content: str
+    plan: str
+    total: int
+    by: str
+    undo_of: str | None = None
+    undoable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A row that is about to be sent. `made`: generated values, should the row be new."""
+
+    hash: str
+    number: int
+    content_mac: str
+    keys: Mapping[str, Any]
+    types: tuple[str, ...]
+    made: Mapping[str, str] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send these commands of the row: (part, message id, id of the one that it depends on)."""
+
+    row: int
+    parts: tuple[tuple[int, str, str | None], ...]
+    made: Mapping[str, str] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """It was sent before: done, failed, or open. changed: and with other content; it is not sent."""
+
+    row: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row for the report."""
+
+    number: int
+    state: str
+    changed: bool
+    keys: Mapping[str, Any]
+    parts: tuple[Part, ...]
+    problem: Mapping[str, Any] | None = None
+
+
+class UnknownBatch(Exception):
+    """There is no batch of that name; the text says where the names stand."""
+
+
+def row_hash(core: Core, platform: str, identity: Sequence[Any]) -> str:
+    """A row's identity on its platform, the same in every batch. Keyed: an identity could be guessed."""
+    return core.vault.content_mac(canonical(["batch row", platform, *identity]))
+
+
+def content_mac(core: Core, content: Any) -> str:
+    return core.vault.content_mac(canonical(["batch content", content]))
+
+
+def message_id(batch: str, hash: str, part: int, generation: int) -> str:
+    again = f"/again-{generation}" if generation else ""
+    return f"{batch}/{hash[:HASH]}/{part}{again}"
+
+
+class Batches:
+    """The journal, as those who send and watch batches use it."""
+
+    def __init__(self, journal: StoredJournal) -> None:
+        self._journal = journal
+        self.core = journal.core
+
+    # ------------------------------------------------------------ batches
+
+    async def find(self, name: str) -> Batch | None:
+        async def work(tx: Tx) -> Batch | None:
+            rows = await tx.rows("SELECT * FROM batches WHERE name = $1", name)
+            return _batch(rows[0]) if rows else None
+
+        return await self._journal.run(work)
+
+    async def needed(self, name: str) -> Batch:
+        """Raises UnknownBatch."""
+        found = await self.find(name)
+        if found is None:
+            raise UnknownBatch(f"there is no batch {name!r}: see `worker batch list`")
+        return found
+
+    async def listing(self, limit: int) -> list[tuple[Batch, dict[str, int]]]:
+        """Newest first, with their rows by state."""
+
+        async def work(tx: Tx) -> list[tuple[Batch, dict[str, int]]]:
+            rows = await tx.rows("SELECT * FROM batches ORDER BY id DESC LIMIT $1", limit)
+            return [(_batch(row), await _counts(tx, row["id"])) for row in rows]
+
+        return await self._journal.run(work)
+
+    async def begin(self, new: NewBatch) -> Batch:
+        """Make it, or go on with the one of that name (then with this file)."""
+
+        async def work(tx: Tx) -> Batch:
+            made = await tx.run(
+                "INSERT INTO batches (name, platform, title, file, content, plan, state, undo_of, undoable, total,"
+                " created_by, created_at) VALUES ($1, $2, $3, $4, $5, $6, 'sending', $7, $8, $9, $10, $11)"
+                " ON CONFLICT (name) DO NOTHING",
+                new.name, new.platform, new.title, new.file, new.content, new.plan, new.undo_of, new.undoable,
+                new.total, new.by, tx.now,
+            )  # fmt: skip
+            if not made:
+                await tx.run(
+                    "UPDATE batches SET file = $2, content = $3, total = $4 WHERE name = $1",
+                    new.name,
+                    new.file,
+                    new.content,
+                    new.total,
+                )
+            [row] = await tx.rows("SELECT * FROM batches WHERE name = $1", new.name)
+            await tx.run("DELETE FROM batch_rows WHERE batch_id = $1 AND state = 'bad'", row["id"])
+            await tx.run("UPDATE batch_rows SET changed = false WHERE batch_id = $1 AND changed", row["id"])
+            what = "batch_begun" if made else "batch_resumed"
+            await _record(tx, what, row, new.by, None, file=new.file, rows=new.total)
+            return _batch(row)
+
+        return await self._journal.run(work)
+
+    async def control(self, name: str) -> Batch:
+        return await self.needed(name)
+
+    async def all_sent(self, name: str) -> None:
+        async def work(tx: Tx) -> None:
+            await tx.run(
+                "UPDATE batches SET state = 'sent', sent_at = $2 WHERE name = $1 AND state = 'sending'",
+                name,
+                tx.now,
+            )
+
+        await self._journal.run(work)
+
+    async def pause(self, name: str, actor: str, reason: str) -> Batch:
+        return await self._act(name, "batch_paused", actor, reason, paused_by=actor, paused_reason=reason)
+
+    async def resume(self, name: str, actor: str, reason: str) -> Batch:
+        return await self._act(name, "batch_resumed", actor, reason, paused_by=None, paused_reason=None)
+
+    async def set_rate(self, name: str, rate: float | None, actor: str, reason: str) -> Batch:
+        return await self._act(name, "batch_rate", actor, reason, rate=rate)
+
+    async def close(self, name: str, actor: str, reason: str) -> Batch:
+        """Nothing more of it is sent; see `cancel_waiting` for what was."""
+        return await self._act(name, "batch_cancelled", actor, reason, state="cancelled")
+
+    async def reopen(self, name: str, actor: str) -> Batch:
+        """A person runs a cancelled batch again."""
+        return await self._act(name, "batch_reopened", actor, None, state="sending")
+
+    async def _act(self, name: str, what: str, actor: str, reason: str | None, **changes: Any) -> Batch:
+        sets = ", ".join(f"{column} = ${place}" for place, column in enumerate(changes, 2))
+
+        async def work(tx: Tx) -> Batch:
+            await tx.run(f"UPDATE batches SET {sets} WHERE name = $1", name, *changes.values())  # noqa: S608 - our own names
+            rows = await tx.rows("SELECT * FROM batches WHERE name = $1", name)
+            if not rows:
+                raise UnknownBatch(f"there is no batch {name!r}: see `worker batch list`")
+            rate = {"rate": changes["rate"]} if "rate" in changes else {}
+            await _record(tx, what, rows[0], actor, reason, **rate)
+            return _batch(rows[0])
+
+        return await self._journal.run(work)
+
+    async def cancel_waiting(self, name: str, actor: str, reason: str, limit: int = 100) -> int:
+        """Cancel some of its commands that wait and have had no effect. 0: none is left of those admitted."""
+
+        async def work(tx: Tx) -> int:
+            rows = await waiting(tx, name, limit)
+            return sum([await try_cancel(tx, self.core, row, actor, reason) for row in rows])
+
+        return await self._journal.run(work)
+
+    # ------------------------------------------------------------ rows
+
+    async def offer(self, batch: Batch, rows: Sequence[Offered], retry_failed: bool) -> list[Send | Known]:
+        """Write rows down before they are sent; what to do with each, in their order."""
+        return await self._journal.run(lambda tx: _offer(tx, self.core, batch, rows, retry_failed))
+
+    async def sent(self, rows: Sequence[int]) -> None:
+        """RabbitMQ has all commands of these rows."""
+
+        async def work(tx: Tx) -> None:
+            await tx.run(
+                "UPDATE batch_rows SET state = 'sent' WHERE id = ANY($1) AND state = 'sending'", list(rows)
+            )
+
+        await self._journal.run(work)
+
+    async def keep_bad(
+        self, batch: Batch, rows: Sequence[tuple[int, Mapping[str, Any], Mapping[str, Any]]]
+    ) -> None:
+        """Rows that are not sent, for the report: (number, keys, problem)."""
+
+        async def work(tx: Tx) -> None:
+            await tx.many(
+                "INSERT INTO batch_rows (batch_id, row_hash, content_mac, number, state, keys_sealed, problem)"
+                " VALUES ($1, $2, '', $3, 'bad', $4, $5) ON CONFLICT (batch_id, row_hash) DO NOTHING",
+                [
+                    (
+                        batch.id,
+                        f"bad/{number}",
+                        number,
+                        self.core.vault.seal(dict(keys)),
+                        json.dumps(dict(problem)),
+                    )
+                    for number, keys, problem in rows
+                ],
+            )
+
+        await self._journal.run(work)
+
+    async def earlier(self, batch: str, platform: str, hashes: Sequence[str], first: str) -> dict[str, str]:
+        """Rows of other batches that began with the command `first` and did not fail: hash -> batch."""
+
+        async def work(tx: Tx) -> dict[str, str]:
+            rows = await tx.rows(
+                "SELECT r.row_hash, b.name FROM batch_rows r JOIN batches b ON b.id = r.batch_id"
+                " WHERE r.row_hash = ANY($1::text[]) AND b.name <> $2 AND b.platform = $3"
+                " AND r.state IN ('sending', 'sent', 'parked', 'done')"
+                " AND EXISTS (SELECT 1 FROM batch_commands c WHERE c.row_id = r.id AND c.type = $4) ORDER BY r.id",
+                sorted(set(hashes)), batch, platform, first,
+            )  # fmt: skip
+            return {row["row_hash"]: row["name"] for row in rows}
+
+        return await self._journal.run(work)
+
+    async def counts(self, batch: Batch) -> dict[str, int]:
+        async def work(tx: Tx) -> dict[str, int]:
+            return await _counts(tx, batch.id)
+
+        return await self._journal.run(work)
+
+    async def gather(
+        self, batch: Batch, after: int = 0, limit: int = 500
+    ) -> tuple[dict[str, int], int, int | None]:
+        """See `batch_endings.gather`."""
+
+        async def work(tx: Tx) -> tuple[dict[str, int], int, int | None]:
+            [row] = await tx.rows("SELECT * FROM batches WHERE id = $1", batch.id)
+            return await gather(tx, self.core, row, after, limit)
+
+        return await self._journal.run(work)
+
+    async def gather_all(self, batch: Batch) -> dict[str, int]:
+        """All open rows once; then the rows by state."""
+        last: int | None = 0
+        while last is not None:
+            _, _, last = await self.gather(batch, last)
+        return await self.counts(batch)
+
+    async def open_numbers(self, batch: Batch, limit: int = 10) -> list[int]:
+        async def work(tx: Tx) -> list[int]:
+            rows = await tx.rows(
+                "SELECT number FROM batch_rows WHERE batch_id = $1 AND state = ANY($2::text[]) ORDER BY id LIMIT $3",
+                batch.id, list(OPEN), limit,
+            )  # fmt: skip
+            return [row["number"] for row in rows]
+
+        return await self._journal.run(work)
+
+    async def lines(
+        self, batch: Batch, after: tuple[int, int] = (-1, 0), limit: int = 500, *, outputs: bool = True
+    ) -> tuple[list[Line], tuple[int, int] | None]:
+        """A portion of the report, by row number; and where the next one begins (None: it was the last)."""
+
+        async def work(tx: Tx) -> tuple[list[Line], tuple[int, int] | None]:
+            rows = await tx.rows(
+                "SELECT * FROM batch_rows WHERE batch_id = $1 AND (number > $2 OR (number = $2 AND id > $3))"
+                " ORDER BY number, id LIMIT $4",
+                batch.id, *after, limit,
+            )  # fmt: skip
+            ids = [row["id"] for row in rows]
+            parts = await parts_of(tx, self.core, batch.source, ids, outputs=outputs)
+            lines = [_line(self.core, row, parts.get(row["id"], [])) for row in rows]
+            return lines, (rows[-1]["number"], rows[-1]["id"]) if len(rows) == limit else None
+
+        return await self._journal.run(work)
+
+    async def since(self, batch: Batch, key: str, command: int) -> str | None:
+        """A command of somebody else about the same object that came after `command` and took effect, or may."""
+
+        async def work(tx: Tx) -> str | None:
+            rows = await tx.rows(
+                "SELECT message_id, type FROM commands WHERE partition_key = $1 AND id > $2 AND source <> $3"
+                " AND source <> $4 AND (finished_at IS NULL OR effect <> 'none')"
+                " AND type NOT LIKE '%.get.v1' ORDER BY id LIMIT 1",
+                key, command, batch.source, source_of(f"{batch.name}-undo"),
+            )  # fmt: skip
+            return f"{rows[0]['type'].removesuffix('.v1')} {rows[0]['message_id']}" if rows else None
+
+        return await self._journal.run(work)
+
+
+async def _offer(
+    tx: Tx, core: Core, batch: Batch, rows: Sequence[Offered], retry_failed: bool
+) -> list[Send | Known]:
+    before = await _by_hash(tx, batch, rows)
+    fresh = [row for row in rows if row.hash not in before]
+    new = {row.hash for row in fresh}
+    await tx.many(
+        "INSERT INTO batch_rows (batch_id, row_hash, content_mac, number, state, keys_sealed, made_sealed)"
+        " VALUES ($1, $2, $3, $4, 'sending', $5, $6) ON CONFLICT (batch_id, row_hash) DO NOTHING",
+        [
+            (batch.id, r.hash, r.content_mac, r.number, core.vault.seal(dict(r.keys)), sealed(core.vault, r.made and dict(r.made)))
+            for r in fresh
+        ],
+    )  # fmt: skip
+    now = await _by_hash(tx, batch, rows)
+    failed = [
+        now[r.hash]["id"] for r in rows
+        if retry_failed and now[r.hash]["state"] == "failed" and now[r.hash]["content_mac"] == r.content_mac
+    ]  # fmt: skip
+    # And those that somebody was about to send again when he was killed: what took effect is not sent again.
+    begun = [row["id"] for row in now.values() if row["state"] == "sending" and row["generation"] > 0]
+    ended = await parts_of(tx, core, batch.source, failed + begun)
+    await tx.run(
+        "UPDATE batch_rows SET state = 'sending', generation = generation + 1 WHERE id = ANY($1)", failed
+    )
+    generations = {row["id"]: row["generation"] + (row["id"] in failed) for row in now.values()}
+    answers: list[Send | Known] = []
+    moved: list[tuple[int, int]] = []
+    marked: list[int] = []
+    commands: list[tuple[Any, ...]] = []
+    for row in rows:
+        kept = now[row.hash]
+        if kept["number"] != row.number:
+            moved.append((kept["id"], row.number))
+        if kept["content_mac"] != row.content_mac:
+            marked.append(kept["id"])
+            answers.append(Known(kept["id"], "changed"))
+        elif kept["state"] == "sending" or kept["id"] in failed:
+            made = row.made if row.hash in new else opened(core.vault, kept["made_sealed"])
+            send, written = _to_send(
+                batch, row, kept["id"], generations[kept["id"]], ended.get(kept["id"], ()), made
+            )
+            answers.append(send)
+            commands += written
+        else:
+            answers.append(Known(kept["id"], "open" if kept["state"] in OPEN else kept["state"]))
+    await tx.many("UPDATE batch_rows SET number = $2 WHERE id = $1", moved)
+    await tx.run("UPDATE batch_rows SET changed = true WHERE id = ANY($1)", marked)
+    await tx.many(
+        "INSERT INTO batch_commands (row_id, part, type, message_id, message_hash, key_hash)"
+        " VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (row_id, part) DO UPDATE SET"
+        " message_id = excluded.message_id, message_hash = excluded.message_hash",
+        commands,
+    )
+    return answers
+
+
+async def _by_hash(tx: Tx, batch: Batch, rows: Sequence[Offered]) -> dict[str, Row]:
+    found = await tx.rows(
+        "SELECT * FROM batch_rows WHERE batch_id = $1 AND row_hash = ANY($2::text[])",
+        batch.id,
+        sorted({row.hash for row in rows}),
+    )
+    return {row["row_hash"]: row for row in found}
+
+
+def _to_send(
+    batch: Batch,
+    row: Offered,
+    id: int,
+    generation: int,
+    ended: Sequence[Part],
+    made: Mapping[str, str] | None,
+) -> tuple[Send, list[tuple[Any, ...]]]:
+    """The row's messages, but those that have taken effect already; and what is to be written of them."""
+    done = {part.part: part.message_id for part in ended if part.state == State.SUCCEEDED}
+    parts: list[tuple[int, str, str | None]] = []
+    written: list[tuple[Any, ...]] = []
+    before: str | None = None
+    for part, type in enumerate(row.types):
+        name = done.get(part)
+        if name is None:
+            name = message_id(batch.name, row.hash, part, generation)
+            parts.append((part, name, before))
+            key = message_id(batch.name, row.hash, part, 0)
+            hashes = (pair_hash(batch.source, name), pair_hash(batch.source, key))
+            written.append((id, part, type, name, *hashes))
+        before = name
+    return Send(id, tuple(parts), made), written
+
+
+async def _counts(tx: Tx, batch: int) -> dict[str, int]:
+    rows = await tx.rows(
+        "SELECT state, count(*) AS n FROM batch_rows WHERE batch_id = $1 GROUP BY state", batch
+    )
+    changed = await tx.rows("SELECT count(*) AS n FROM batch_rows WHERE batch_id = $1 AND changed", batch)
+    found = {row["state"]: int(row["n"]) for row in rows}
+    return found | ({"changed": int(changed[0]["n"])} if changed[0]["n"] else {})
+
+
+def _line(core: Core, row: Row, parts: list[Part]) -> Line:
+    state = row["state"]
+    if state in ("sent", "parked") and parts:
+        state = row_state(parts)
+    keys = core.vault.open(row["keys_sealed"]) if core.vault.can_open(row["keys_sealed"]) else {}
+    problem = json.loads(row["problem"]) if row["problem"] else None
+    return Line(row["number"], state, bool(row["changed"]), keys, tuple(parts), problem)
+
+
+def _batch(row: Row) -> Batch:
+    names = Batch.__dataclass_fields__
+    return Batch(**{name: row[name] for name in names} | {"undoable": bool(row["undoable"])})
+
+
+async def _record(tx: Tx, what: str, row: Row, actor: str, reason: str | None, **details: Any) -> None:
+    draft = AuditDraft(what, row["platform"], actor, reason, None, {"batch": row["name"], **details})
+    await write_audit(tx, [(draft, None)], new_id)
