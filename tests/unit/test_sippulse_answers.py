@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from worker.domain.outcome import Busy, Ill, NotSent, Refused, Unclear
 from worker.domain.redaction import Masker
 from worker.messages.errors import Code
+from worker.platforms.refusals import Refusals, retry_after
 from worker.platforms.sippulse import soap
-from worker.platforms.sippulse.answers import Answered, Refusals, meaning, retry_after
+from worker.platforms.sippulse.answers import Answered, meaning
 from worker.platforms.sippulse.fields import DEFAULTS
 from worker.platforms.sippulse.services import NAMESPACE, NEEDED, Service, Unusable, bundled
 from worker.platforms.sippulse.soap import Fault, Garbage, Operation, Result, Unbuildable

@@ -16,8 +16,8 @@ from worker.domain.evidence import Reading
 from worker.domain.outcome import Busy, Done, Exchange, Ill, NotSent, Outcome, Refused, Unclear
 from worker.platforms.build import build
 from worker.platforms.port import Guard, Order, Reply, Step
+from worker.platforms.refusals import MOST_TEXT
 from worker.platforms.sippulse.adapter import SippulsePlatform
-from worker.platforms.sippulse.answers import MOST_TEXT
 from worker.platforms.sippulse.client import MOST_KEPT, Client
 from worker.platforms.transport import NO_GUARD, Answer, Request, Transport
 from worker.settings import SippulseSettings

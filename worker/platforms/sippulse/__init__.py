@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ssl
 
+from worker.platforms.refusals import Refusals
 from worker.platforms.sippulse.adapter import CONTROL_READ, SippulsePlatform
-from worker.platforms.sippulse.answers import Refusals
 from worker.platforms.sippulse.client import Client, Principal
 from worker.platforms.sippulse.services import NEEDED, Services, Unusable, bundled, with_live
 from worker.platforms.transport import Transport

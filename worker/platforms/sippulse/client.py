@@ -10,7 +10,8 @@ from worker.domain.outcome import Exchange, Refused
 from worker.domain.redaction import Masker
 from worker.messages.errors import Code
 from worker.platforms.port import Guard, Unread
-from worker.platforms.sippulse.answers import Answered, Refusals, meaning
+from worker.platforms.refusals import Refusals
+from worker.platforms.sippulse.answers import Answered, meaning
 from worker.platforms.sippulse.services import NotThere, Services, Unusable
 from worker.platforms.sippulse.soap import HEADERS, Operation, Unbuildable
 from worker.platforms.transport import NO_GUARD, Answer, Lost, Request, Transport
