@@ -49,9 +49,9 @@ class Existing:
 
 @runtime_checkable
 class Previewing(Protocol):
-    """`preview(step)`: pure, as planning is; nothing is read and nothing is sent."""
+    """`preview(step)`: nothing is asked of the platform, and nothing is sent."""
 
-    def preview(self, step: Step) -> Preview: ...
+    async def preview(self, step: Step) -> Preview: ...
 
 
 @runtime_checkable
