@@ -15,6 +15,7 @@ from worker.domain.redaction import secrets_in
 from worker.messages.errors import Code, Problem
 from worker.messages.sippulse.operations import BY_TYPE
 from worker.platforms.port import Guard, Order, Reply, Rows, Step, Unread
+from worker.platforms.reading import not_sent, within
 from worker.platforms.sippulse.answers import Answered
 from worker.platforms.sippulse.client import Client
 from worker.platforms.sippulse.fields import differing, filled_in, ours, shown
@@ -23,7 +24,6 @@ from worker.platforms.sippulse.merge import Unsafe, record_with, services_with
 from worker.platforms.sippulse.native import NativePlanner, NativeStep
 from worker.platforms.sippulse.native_calls import NativeCalls
 from worker.platforms.sippulse.plan import FLAGS, Planner, arguments
-from worker.platforms.sippulse.reading import not_sent, within
 from worker.platforms.sippulse.records import READ, Absent, Name, Record, Records, nobody
 from worker.platforms.sippulse.services import with_live
 from worker.settings import SippulseSettings

@@ -16,13 +16,13 @@ from worker.messages.errors import Code
 from worker.messages.sippulse.checks import AsSent
 from worker.messages.sippulse.shapes import Field
 from worker.platforms.port import Guard, Reply
+from worker.platforms.reading import not_sent, within
 from worker.platforms.sippulse.answers import Answered
 from worker.platforms.sippulse.client import Client
 from worker.platforms.sippulse.fields import money, shown
 from worker.platforms.sippulse.looks import ELSEWHERE, Looks, Row, normalised, plain
 from worker.platforms.sippulse.merge import Unsafe, is_masked, record_with
 from worker.platforms.sippulse.native import NativeStep
-from worker.platforms.sippulse.reading import not_sent, within
 from worker.platforms.sippulse.records import Absent, Record, Records, is_nameless, nobody
 
 

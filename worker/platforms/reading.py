@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
-from worker.domain.outcome import NotSent, Outcome, Unclear
+from worker.domain.outcome import NotSent, Unclear
 from worker.platforms.port import Unread
 
 T = TypeVar("T")
 
 
-def not_sent(unread: Unread) -> Outcome:
+def not_sent(unread: Unread) -> Unread:
     """A read that came before the call was lost: nothing that changes anything went out. The word stays, for
     the breaker tells faults from a lost connection by it."""
     return NotSent(unread.why) if isinstance(unread, Unclear) else unread
