@@ -10,6 +10,8 @@ from sqlalchemy import Boolean, Column, Double, Index, Integer, Table, Text, fal
 
 from worker.journal.tables import BIG, commands, lanes, metadata
 
+__all__ = ["metadata"]  # what `tables` holds, and these
+
 
 def _partial(name: str, *columns: str, where: str) -> Index:
     return Index(name, *columns, postgresql_where=text(where), sqlite_where=text(where))

@@ -1,0 +1,148 @@
+"""The console's way to the journal: looks go beside the loops, acts go the journal's own way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from worker.journal import console_bulk as bulk
+from worker.journal import console_fold as folding
+from worker.journal import console_groups as groups
+from worker.journal import console_lists as lists
+from worker.journal import console_people as people
+from worker.journal import quarantine
+from worker.journal.acts import show
+from worker.journal.console_reader import Reader, open_reader
+from worker.journal.core import write_audit
+from worker.journal.driver import Tx
+from worker.journal.endings import new_id
+from worker.journal.journal import StoredJournal
+from worker.messages.events import AuditDraft
+
+FOLDER = "console_fold"  # the role that one process has
+
+
+class ConsoleJournal:
+    """Everything that pages and API ask for. Every method may raise JournalDown, every look TooWide."""
+
+    def __init__(self, journal: StoredJournal, url: str) -> None:
+        """`journal` stays its owner's; `url`: its address, as it was opened."""
+        self.journal = journal
+        self.reader: Reader = open_reader(url, journal)
+
+    async def close(self) -> None:
+        await self.reader.close()
+
+    # ------------------------------------------------------------ looks
+
+    async def page(self, wanted: lists.Wanted) -> lists.Page:
+        return await self.reader.read(lambda tx: lists.page(tx, wanted, self.reader.postgres))
+
+    async def kinds(self) -> list[tuple[str, str]]:
+        """Every (platform, type) that the journal holds."""
+        return await self.reader.read(lists.kinds)
+
+    async def command(self, name: str) -> dict[str, Any]:
+        """One command with all that is known of it; see `acts.show`. Raises ActRefused where there is none."""
+
+        async def work(tx: Tx) -> dict[str, Any]:
+            found = await show(tx, self.journal.core, name)
+            [row] = await tx.rows(
+                "SELECT depends_on, not_before, arrival, failing_since, traceparent, correlation_id, lane_id,"
+                " subject, reply_to FROM commands WHERE id = $1",
+                found["id"],
+            )
+            names = (
+                "depends_on", "not_before", "arrival", "failing_since", "traceparent", "correlation_id", "subject",
+                "reply_to",
+            )  # fmt: skip
+            behind = await tx.rows(
+                "SELECT id, message_id, state FROM commands WHERE depends_on = $1 AND finished_at IS NULL LIMIT 50",
+                found["id"],
+            )
+            return (
+                found
+                | {name: row[name] for name in names}
+                | {
+                    "dependents": [{k: one[k] for k in ("id", "message_id", "state")} for one in behind],
+                    "group": await groups.group_of(tx, found["id"]),
+                    "now": tx.now,
+                }
+            )
+
+        return await self.reader.read(work)
+
+    async def groups(self, platform: str | None = None, archived: bool = False) -> list[dict[str, Any]]:
+        return await self.reader.read(lambda tx: groups.groups(tx, platform, archived))
+
+    async def group(self, number: int) -> dict[str, Any] | None:
+        return await self.reader.read(lambda tx: groups.group(tx, number))
+
+    async def minutes(self, back: int, step: int = 1) -> dict[str, list[dict[str, Any]]]:
+        return await self.reader.read(lambda tx: groups.minutes(tx, back, step))
+
+    async def overview(self) -> dict[str, Any]:
+        async def work(tx: Tx) -> dict[str, Any]:
+            return {
+                "open": await groups.open_counts(tx),
+                "oldest": await groups.oldest_waiting(tx),
+                "hour": await groups.minutes(tx, 60),
+                "day": await groups.minutes(tx, 1440, 15),
+            }
+
+        return await self.reader.read(work)
+
+    async def records(self, **wanted: Any) -> tuple[list[dict[str, Any]], int | None]:
+        return await self.reader.read(lambda tx: groups.records(tx, **wanted))
+
+    async def quarantined(self, state: str, limit: int) -> list[dict[str, Any]]:
+        return await self.reader.read(lambda tx: quarantine.listing(tx, state, limit))
+
+    # ------------------------------------------------------------ groups
+
+    async def note(self, number: int, text: str, actor: str) -> bool:
+        return await self.journal.run(lambda tx: groups.note(tx, number, text, actor))
+
+    async def archive_group(self, number: int, archived: bool, actor: str, reason: str) -> bool:
+        return await self.journal.run(lambda tx: groups.archive(tx, number, archived, actor, reason))
+
+    async def fold(self) -> int:
+        """One portion into groups and figures. Returns how many commands were looked at."""
+        before, rows, after, failed, past = await self.reader.read(_new)
+        if rows or failed or past or after - before > 60:
+            await self.journal.run(lambda tx: folding.fold(tx, before, rows, after, failed, past))
+        return len(rows) + len(failed) + len(past)
+
+    # ------------------------------------------------------------ acts on many
+
+    async def preview(self, what: bulk.Act, wanted: lists.Wanted, superseded: bool = False) -> bulk.Preview:
+        return await self.reader.read(
+            lambda tx: bulk.preview(tx, what, wanted, self.reader.postgres, superseded)
+        )
+
+    async def begin(self, seen: bulk.Preview, wanted: lists.Wanted, actor: str, reason: str) -> int:
+        return await self.journal.run(lambda tx: bulk.begin(tx, seen, wanted, actor, reason))
+
+    async def bulk_act(self, number: int) -> dict[str, Any] | None:
+        return await self.reader.read(lambda tx: bulk.act(tx, number))
+
+    async def bulk_acts(self) -> list[dict[str, Any]]:
+        return await self.reader.read(bulk.acts)
+
+    async def end_bulk(self, number: int, actor: str, text: str) -> bool:
+        return await self.journal.run(lambda tx: bulk.end(tx, number, "stopped", actor, text))
+
+    # ------------------------------------------------------------ people
+
+    async def denied(self, person: people.Person, act: str, why: str, about: Mapping[str, Any]) -> None:
+        """What somebody may not do, or could not do, is in the audit chain too."""
+        draft = AuditDraft(
+            "denied", "unknown", person.name, why, None, {"act": act, "role": person.role, **about}
+        )
+        await self.journal.run(lambda tx: write_audit(tx, [(draft, None)], new_id))
+
+
+async def _new(tx: Tx) -> tuple[float, list[dict[str, Any]], float, list[dict[str, Any]], list[int]]:
+    before = await folding.mark(tx)
+    rows, after = await folding.ended(tx, before)
+    return before, rows, after, await folding.newly_failed(tx), await folding.gone_on(tx)

@@ -1,0 +1,169 @@
+"""Reading for people, beside the loops: it holds no lock that they wait for, and gives up in time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from worker.journal.driver import Row, Tx
+from worker.journal.port import JournalDown
+from worker.journal.sqlite import translate
+from worker.journal.version import sqlite_path
+
+T = TypeVar("T")
+
+PATIENCE = 3.0  # seconds that one look may take in all
+AT_ONCE = 2  # looks at a time on PostgreSQL: most connections stay with the loops
+
+Work = Callable[[Tx], Awaitable[T]]
+
+
+class TooWide(Exception):
+    """The search would read too much: it has to be narrowed."""
+
+    def __init__(self) -> None:
+        super().__init__("the search reads too much: name a subscriber, an id, a type, or a shorter period")
+
+
+class Reader(Protocol):
+    """`postgres`: which statements to take where the two differ."""
+
+    postgres: bool
+
+    async def read(self, work: Work[T]) -> T:
+        """Raises TooWide after PATIENCE seconds, JournalDown when the database does not answer."""
+
+    async def close(self) -> None: ...
+
+
+class Runs(Protocol):
+    """What a reader on PostgreSQL needs of the journal."""
+
+    async def run(self, work: Work[T]) -> T: ...
+
+
+def open_reader(url: str, journal: Runs) -> Reader:
+    return SqliteReader(sqlite_path(url)) if url.startswith("sqlite") else PostgresReader(journal)
+
+
+class PostgresReader:
+    """The journal's own connections, a few of them, with a limit on each statement."""
+
+    postgres = True
+
+    def __init__(self, journal: Runs) -> None:
+        self._journal = journal
+        self._turn = asyncio.Semaphore(AT_ONCE)
+
+    async def read(self, work: Work[T]) -> T:
+        async def limited(tx: Tx) -> T:
+            await tx.run(f"SET LOCAL statement_timeout = {int(PATIENCE * 1000)}")
+            return await work(tx)
+
+        async with self._turn:
+            began = time.monotonic()
+            try:
+                return await self._journal.run(limited)
+            except JournalDown:
+                if time.monotonic() - began >= PATIENCE:
+                    raise TooWide from None
+                raise
+
+    async def close(self) -> None:
+        """Nothing is ours."""
+
+
+class _SqliteTx:
+    """Statements in a thread: the engine's event loop goes on meanwhile."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.now = time.time()
+
+    async def rows(self, sql: str, *args: Any) -> Sequence[Row]:
+        return await asyncio.to_thread(self._rows, translate(sql), [_value(one) for one in args])
+
+    def _rows(self, sql: str, args: list[Any]) -> Sequence[Row]:
+        return self._connection.execute(sql, args).fetchall()
+
+    async def run(self, sql: str, *args: Any) -> int:
+        raise AssertionError("a reader changes nothing")
+
+    async def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        raise AssertionError("a reader changes nothing")
+
+    async def numbers(self, count: int, lock: str) -> list[int]:
+        raise AssertionError("a reader changes nothing")
+
+    async def lock(self, name: str) -> None:
+        """Reading waits for nobody."""
+
+    async def try_lock(self, name: str) -> bool:
+        return True
+
+    def wake(self, channel: str) -> None:
+        """There is nothing to tell."""
+
+
+def _value(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, list) else value
+
+
+class SqliteReader:
+    """A connection of its own: in WAL mode readers and the writer do not wait for each other."""
+
+    postgres = False
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._turn = asyncio.Lock()
+        self._connection: sqlite3.Connection | None = None
+
+    async def read(self, work: Work[T]) -> T:
+        async with self._turn:
+            try:
+                connection = self._connection or self._open()
+                connection.execute("BEGIN")
+                return await self._in_time(connection, work)
+            except sqlite3.Error as error:
+                if error.args == ("interrupted",):
+                    raise TooWide from None
+                raise JournalDown(f"the journal's file cannot be read: {error}") from None
+            finally:
+                if self._connection is not None and self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+
+    async def _in_time(self, connection: sqlite3.Connection, work: Work[T]) -> T:
+        """`interrupt` ends a statement that runs in its thread; the transaction ends after that, never beside it."""
+        alarm = asyncio.get_running_loop().call_later(PATIENCE, connection.interrupt)
+        task = asyncio.ensure_future(work(_SqliteTx(connection)))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            connection.interrupt()
+            await asyncio.wait([task])
+            raise
+        finally:
+            alarm.cancel()
+
+    def _open(self) -> sqlite3.Connection:
+        self._connection = sqlite3.connect(
+            f"{self._path.absolute().as_uri()}?mode=ro",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=1.0,
+        )
+        self._connection.row_factory = sqlite3.Row
+        return self._connection
+
+    async def close(self) -> None:
+        async with self._turn:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
