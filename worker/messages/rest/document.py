@@ -92,6 +92,7 @@ class _Reader:
             denied=str(said.get("x-denied", "")),
             secret=bool(said.get("x-secret-output", False)),
             amount=str(said.get("x-amount", "")),
+            id=str(said.get("x-id", "id")),
             answer=self._answer(said.get("responses", {})),
             example=said.get("x-example", {}),
         )

@@ -99,6 +99,7 @@ class Operation:
     denied: str = ""  # why it is not allowed by default
     secret: bool = False  # its whole answer is one: only to reply_to
     amount: str = ""  # the datum that is booked
+    id: str = "id"  # of the answer to a create: the field with the platform's own id
     answer: Schema | None = field(default=None, repr=False)  # of the first 2xx; None: it has no body
     example: Mapping[str, Any] = field(default_factory=dict, repr=False)
 

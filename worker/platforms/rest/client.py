@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -130,10 +130,8 @@ class Client:
         """Against what we sent, what we sign in with, and what the answer itself holds."""
         known = {*wire.secrets, *self.login.secrets(), *map(str, self.credentials.values())}
         if isinstance(sent, Answer) and (names := secret_names(operation.answer)):
-            try:
+            with suppress(Garbage):  # what cannot be read is masked by the names of its fields alone
                 known |= set(_under(names, read(sent.body)))
-            except Garbage:
-                pass  # what cannot be read cannot be asked for its secrets: it is masked by their names
         return Masker(secret for secret in known if secret)
 
     async def close(self) -> None:
