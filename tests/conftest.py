@@ -6,8 +6,10 @@ import signal
 
 from tests.services.no_skips import pytest_make_collect_report, pytest_runtest_makereport
 from tests.services.private import (
+    dedicated_mariadb,
     dedicated_postgres,
     dedicated_rabbit,
+    mariadb,
     postgres,
     postgres_url,
     rabbit,
@@ -19,8 +21,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 __all__ = [
+    "dedicated_mariadb",
     "dedicated_postgres",
     "dedicated_rabbit",
+    "mariadb",
     "postgres",
     "postgres_url",
     "pytest_make_collect_report",

@@ -23,8 +23,8 @@ from worker.sandbox.packages import POLICY, enabled
 MARK = "PROVISIONING_TEST_MARK"
 """Environment variable: whatever inherits it was started by the command under test."""
 
-SERVICE_PORTS = (4369, 5432, 5672, 15672, 25672)
-"""Where the system's own epmd, PostgreSQL and RabbitMQ would listen if an installation had started them."""
+SERVICE_PORTS = (3306, 4369, 5432, 5672, 15672, 25672)
+"""Where the system's own MariaDB, epmd, PostgreSQL and RabbitMQ would listen if an installation had started them."""
 
 _ROOT = str(Path(__file__).parents[2])
 _LISTEN = "0A"
@@ -42,7 +42,9 @@ _OTHERS = re.compile(
     r"|/\.(cache|npm|local/share/uv|pyenv|rustup|cargo)(/|$)|/__pycache__(/|$)"
     r"|^/tmp/(pytest-of-|bash_|npm-|node-compile-cache|hsperfdata_)|^/run/(systemd|udev|log|lock|mount|sudo)"
 )
-_OURS = re.compile(r"rabbit|erlang|erl_|epmd|postgres|PGSQL|provisioning|private-|worker", re.IGNORECASE)
+_OURS = re.compile(
+    r"rabbit|erlang|erl_|epmd|postgres|maria|mysql|PGSQL|provisioning|private-|worker", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)

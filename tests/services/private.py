@@ -8,8 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from worker.sandbox import mariadb as mariadb_package
 from worker.sandbox import postgres as postgres_package
 from worker.sandbox import rabbitmq as rabbitmq_package
+from worker.sandbox.mariadb import PrivateMariaDb
 from worker.sandbox.postgres import PrivatePostgres
 from worker.sandbox.rabbitmq import PrivateRabbit
 
@@ -27,6 +29,10 @@ def need_rabbitmq() -> None:
 
 def need_postgresql() -> None:
     need(postgres_package.installed(), "postgresql")
+
+
+def need_mariadb() -> None:
+    need(mariadb_package.installed(), " ".join(mariadb_package.PACKAGES))
 
 
 @pytest.fixture(scope="session")
@@ -74,4 +80,20 @@ def dedicated_postgres() -> Iterator[PrivatePostgres]:
     """A server of the test's own, to be killed or restarted."""
     need_postgresql()
     with PrivatePostgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[PrivateMariaDb]:
+    """One MariaDB server for all tests; a test that stops, kills or freezes it wants `dedicated_mariadb`."""
+    need_mariadb()
+    with PrivateMariaDb() as server:
+        yield server
+
+
+@pytest.fixture
+def dedicated_mariadb() -> Iterator[PrivateMariaDb]:
+    """A server of the test's own (four seconds of CPU to make)."""
+    need_mariadb()
+    with PrivateMariaDb() as server:
         yield server

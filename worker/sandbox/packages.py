@@ -37,6 +37,8 @@ _LOCK_WAIT = "300"  # seconds for another apt or dpkg to finish
 _EVIDENCE: dict[str, tuple[str, ...]] = {
     "rabbitmq-server": ("/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server",),
     "postgresql": ("/usr/lib/postgresql/*/bin/initdb",),
+    "mariadb-server-core": ("/usr/sbin/mariadbd",),
+    "mariadb-client-core": ("/usr/bin/my_print_defaults",),
 }
 _PROGRAM = {"nodejs": "node", "npm": "npm"}
 
