@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # each is imported by the role that needs it
     from worker.console.server import Console
     from worker.engine.engine import Engine
     from worker.platforms.port import Platform
+    from worker.tracing import Tracer
 
 log = structlog.get_logger(__name__)
 
@@ -251,7 +252,8 @@ async def open_worker(
     async with AsyncExitStack() as stack:
         journal = await _patiently(settings)
         stack.push_async_callback(journal.close)
-        worker = Worker(settings, chosen, _owner(settings), journal, Telemetry())
+        owner = _owner(settings)
+        worker = Worker(settings, chosen, owner, journal, Telemetry(tracer=_tracer(settings, owner, stack)))
         if held:
             await hold_all(journal, settings.platforms)
         _say_what_runs_nowhere(settings, chosen)
@@ -270,6 +272,19 @@ async def open_worker(
             yield worker
         finally:
             worker.phase = "stopping"
+
+
+def _tracer(settings: Settings, owner: str, stack: AsyncExitStack) -> Tracer | None:
+    """None: there is no collector, and nothing that speaks to one is loaded."""
+    if settings.tracing.endpoint is None:
+        return None
+    from worker.tracing import Tracer
+
+    secret = settings.tracing.authorization
+    authorization = secret.get_secret_value() if secret else None
+    tracer = Tracer(str(settings.tracing.endpoint), authorization, settings.tracing.service, owner)
+    stack.push_async_callback(asyncio.to_thread, tracer.close)
+    return tracer
 
 
 def _owner(settings: Settings) -> str:
@@ -409,7 +424,15 @@ async def _open_intake(worker: Worker, stack: AsyncExitStack) -> None:
     reader = Reader(settings.kinds, settings.intake.max_bytes)
     most = settings.journal.max_waiting
     worker.intakes = [
-        Intake(where, queue, worker.journal, reader, max_waiting=most, options=options)
+        Intake(
+            where,
+            queue,
+            worker.journal,
+            reader,
+            max_waiting=most,
+            options=options,
+            tracer=worker.telemetry.tracer,
+        )
         for queue in COMMAND_QUEUES
     ]
     worker.dead = DeadLetters(where, worker.journal, settings.intake.max_bytes, options)

@@ -1,14 +1,35 @@
-"""Metrics, all in one place. Labels are bounded: platform, endpoint, outcome, ending; never a subscriber."""
+"""Metrics, all in one place, and where spans go. Labels are bounded: platform, endpoint, outcome, ending; never a subscriber."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+if TYPE_CHECKING:  # loaded only where there is a collector
+    from worker.tracing import Tracer
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What was done of a command, after the fact. `took`: seconds."""
+
+    name: str
+    kind: Literal["consumer", "client"]
+    took: float
+    traceparent: str | None
+    tracestate: str | None
+    facts: Mapping[str, str | int] = field(default_factory=dict)
+    failed: str | None = None  # why
+
+
 class Telemetry:
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+    def __init__(self, registry: CollectorRegistry | None = None, tracer: Tracer | None = None) -> None:
+        self.tracer = tracer  # None: no spans
         r = self.registry = registry or CollectorRegistry()
         self.calls = Counter(
             "worker_platform_calls_total",

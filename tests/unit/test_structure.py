@@ -14,6 +14,7 @@ HEIGHT = {
     "settings": 0,
     "logs": 0.5,  # it is told its settings
     "telemetry": 0,
+    "tracing": 0.5,
     "messages": 1,
     "domain": 2,
     "journal": 3,

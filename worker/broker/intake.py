@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
@@ -16,8 +16,12 @@ from worker.broker.consumer import Ack, Consumer, ConsumerHealth, Options
 from worker.broker.link import Address
 from worker.broker.session import Held
 from worker.broker.topology import command_queue
-from worker.journal.port import Admission, Arrival, JournalDown, JournalError
+from worker.journal.port import Admission, Arrival, JournalDown, JournalError, NewCommand
 from worker.messages.envelope import Delivery
+from worker.telemetry import Part
+
+if TYPE_CHECKING:  # loaded only where there is a collector
+    from worker.tracing import Tracer
 
 log = structlog.get_logger(__name__)
 
@@ -64,8 +68,10 @@ class Intake:
         *,
         max_waiting: int = 1_000_000,
         options: Options | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self.queue = queue
+        self._tracer = tracer
         self.admissions: Counter[str] = Counter()
         self._journal = journal
         self._reader = reader
@@ -130,6 +136,7 @@ class Intake:
         return arrivals
 
     async def _admit(self, group: Sequence[Held], arrivals: Sequence[Arrival], ack: Ack) -> None:
+        began = time.monotonic()
         try:
             admissions = await self._journal.admit(arrivals)
         except (JournalDown, JournalError):
@@ -139,6 +146,9 @@ class Intake:
             return
         self.admissions.update(admissions)
         self._room.took(len(arrivals))
+        if self._tracer:
+            for part in spans_of(arrivals, admissions, self.queue, time.monotonic() - began):
+                self._tracer.tell(part)
         await ack(group[-1])
 
     async def _split(
@@ -161,6 +171,24 @@ class Intake:
         except Exception as again:  # even its id, or what was wrong with it, cannot be stored
             self.admissions.update(await self._journal.admit([unstorable(arrival, again, bare=True)]))
         await ack(one)
+
+
+def spans_of(
+    arrivals: Sequence[Arrival], admissions: Sequence[Admission], queue: str, took: float
+) -> Iterator[Part]:
+    """Of each command: that it has come, and what intake said to it."""
+    for arrival, admission in zip(arrivals, admissions, strict=True):
+        if isinstance(arrival.item, NewCommand):
+            sent = arrival.item.envelope
+            facts: dict[str, str | int] = {
+                "messaging.system": "rabbitmq",
+                "messaging.destination.name": queue,
+                "messaging.message.id": sent.id,
+                "provisioning.command.type": sent.type,
+                "provisioning.platform": arrival.item.platform,
+                "provisioning.admission": admission,
+            }
+            yield Part(f"admit {sent.type}", "consumer", took, sent.traceparent, sent.tracestate, facts)
 
 
 class Room:

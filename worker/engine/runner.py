@@ -25,7 +25,7 @@ from worker.journal.journal import StoredJournal
 from worker.journal.port import Claim, JournalDown, Settlement
 from worker.messages.errors import Code
 from worker.platforms.transport import boottime
-from worker.telemetry import Telemetry
+from worker.telemetry import Part, Telemetry
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -199,6 +199,8 @@ class Runner:
             state=settled.state.value,
             took_ms=round((time.monotonic() - began) * 1000, 1),
         )
+        if self._telemetry.tracer:
+            self._telemetry.tracer.tell(span_of(claim, went, settled, ours, time.monotonic() - began))
         if ours and settled.state.final:
             self._telemetry.endings.labels(self.line.name, settled.state.value).inc()
         if ours and settled.open_window:
@@ -220,6 +222,22 @@ class Runner:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSING)
+
+
+def span_of(claim: Claim, went: Went, settled: Settlement, ours: bool, took: float) -> Part:
+    """The attempt, as the sender's trace shows it."""
+    view, state = claim.view, settled.state.value if ours else "not_ours"
+    facts: dict[str, str | int] = {
+        "provisioning.command.id": claim.message_id,
+        "provisioning.command.type": view.type,
+        "provisioning.platform": view.platform or "",
+        "provisioning.attempt": claim.attempts,
+        "provisioning.step": went.step.name if went.step else "",
+        "provisioning.outcome": went.outcome,
+        "provisioning.state": state,
+    }
+    failed = settled.problem.code.value if settled.problem else None
+    return Part(f"attempt {view.type}", "client", took, view.traceparent, view.tracestate, facts, failed)
 
 
 def crowding(claims: Sequence[Claim]) -> list[Claim]:

@@ -17,6 +17,7 @@ from worker.settings.values import (
     PlatformName,
     Seconds,
     Secret,
+    Url,
     duration,
     scheme,
     without_password,
@@ -145,6 +146,19 @@ class LogSettings(Section):
     )
 
 
+class TracingSettings(Section):
+    endpoint: Url | None = Field(
+        default=None,
+        description="an OpenTelemetry collector that takes OTLP over HTTP, e.g. `http://127.0.0.1:4318`; none: no spans",
+    )
+    authorization: Secret | None = Field(
+        default=None, description="the header Authorization that the collector wants"
+    )
+    service: str = Field(
+        default="provisioning-worker", min_length=1, description="`service.name` of the spans"
+    )
+
+
 class Settings(Section):
     """Everything that can be set. `folder` is where the file lies: relative names start there."""
 
@@ -156,6 +170,7 @@ class Settings(Section):
     quarantine: QuarantineSettings = QuarantineSettings()
     console: ConsoleSettings = ConsoleSettings()
     logs: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
     platforms: Mapping[PlatformName, AnyPlatform] = {}
     folder: Path = Field(default=Path(), exclude=True)
 
