@@ -193,6 +193,16 @@ def _for_platform(envelope: Envelope, spec: CommandSpec, platform: str, kind: st
     return Checked(envelope, spec, platform, kind, model, f"{platform}:{model.object_name()}")
 
 
+def problems(model: Model, data: Mapping[str, Any]) -> list[Problem]:
+    """Everything that is wrong with the data, as `validated` says the first of it."""
+    try:
+        model.model_validate(data)
+    except ValidationError as error:
+        found = error.errors(include_input=False, include_url=False, include_context=True)
+        return [_problem(model, one) for one in found]
+    return []
+
+
 def validated(model: type[AnyModel], data: Mapping[str, Any]) -> AnyModel | Problem:
     """The data as its model reads it, or the first thing wrong with it. Quotes nothing of the data."""
     try:
