@@ -134,6 +134,12 @@ def natives(kind: str) -> Mapping[str, CommandSpec]:
     }
 
 
+def add_kind(kind: str, models: Mapping[str, CommandModel]) -> None:
+    """A kind of platform that does not come with the worker; its operations are found by its OpenAPI file."""
+    KINDS[kind] = models
+    natives.cache_clear()
+
+
 class _Commands(Mapping[str, CommandSpec]):
     """All of them. A kind's description is read when a command of it is first asked for."""
 

@@ -1,10 +1,23 @@
-"""From settings to platforms: the one place that knows which kinds there are."""
+"""From settings to platforms: which kinds there are, and who builds them."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from worker.messages import catalogue
+from worker.messages.rest import document
 from worker.platforms.port import Memory, Passing, Platform
-from worker.platforms.sippulse import build as build_sippulse
-from worker.settings import PlatformSettings, SippulseSettings
+from worker.settings import PlatformSettings
+from worker.settings import platforms as settings_of
+
+Build = Callable[[str, Any, Memory], Awaitable[Platform]]
+
+# Another kind is one line here, one in worker/settings/platforms.py, one in worker/messages/catalogue.py. Here:
+# the package with its `build(name, settings, memory)`, which is imported when a platform of the kind is built.
+BUILDERS: dict[str, str | Build] = {"sippulse": "worker.platforms.sippulse"}
 
 
 async def build(name: str, settings: PlatformSettings, memory: Memory | None = None) -> Platform:
@@ -14,9 +27,27 @@ async def build(name: str, settings: PlatformSettings, memory: Memory | None = N
 
     Raises ValueError with a sentence where the settings ask for what does not exist.
     """
-    memory = memory or Passing()
-    match settings:
-        case SippulseSettings():
-            return await build_sippulse(name, settings)
-        case _:
-            raise ValueError(f"there are no platforms of kind {settings.kind}")
+    builder = BUILDERS.get(settings.kind)
+    if builder is None:
+        known = ", ".join(sorted(BUILDERS))
+        raise ValueError(f"there are no platforms of kind {settings.kind}: we know {known}")
+    made: Build = import_module(builder).build if isinstance(builder, str) else builder
+    return await made(name, settings, memory or Passing())
+
+
+def register(
+    kind: str,
+    settings: type[PlatformSettings],
+    models: Mapping[str, catalogue.CommandModel],
+    builder: Build,
+    openapi: Path | None = None,
+) -> None:
+    """Add a kind of platform that does not come with the worker, before the settings are read.
+
+    `models`: its portable commands. `openapi`: the file with its operations, for native commands.
+    """
+    settings_of.add_kind(kind, settings)
+    catalogue.add_kind(kind, models)
+    BUILDERS[kind] = builder
+    if openapi is not None:
+        document.add_file(kind, openapi)

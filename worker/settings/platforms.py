@@ -185,6 +185,14 @@ class SippulseSettings(PlatformSettings):
 KINDS: dict[str, type[PlatformSettings]] = {"sippulse": SippulseSettings}
 
 
+def add_kind(kind: str, model: type[PlatformSettings]) -> None:
+    """A kind of platform that does not come with the worker, before the settings are read."""
+    from worker.settings.model import Settings
+
+    KINDS[kind] = model
+    Settings.model_rebuild(force=True)
+
+
 class _OfItsKind:
     """A platform's table is read by the model that its `kind` names."""
 

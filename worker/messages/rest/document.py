@@ -21,6 +21,9 @@ PLATFORM = "platform"  # in the data of every command
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+_FILES: dict[str, Path] = {}  # of kinds that do not come with the worker
+
+
 class Unfit(ValueError):
     """The file cannot be used. The text says where and why."""
 
@@ -36,9 +39,17 @@ def table(kind: str) -> Table:
 
 def file_of(kind: str) -> Path | None:
     """Where the file lies: inside the package (a wheel) or beside it (a checkout)."""
+    if kind in _FILES:
+        return _FILES[kind]
     package = Path(worker.__file__).parent
     names = [base / "contracts" / "platforms" / f"{kind}.openapi.yaml" for base in (package, package.parent)]
     return next((file for file in names if file.is_file()), None)
+
+
+def add_file(kind: str, file: Path) -> None:
+    """The file of a kind that does not come with the worker."""
+    _FILES[kind] = file
+    table.cache_clear()
 
 
 def read(text: str, kind: str) -> Table:

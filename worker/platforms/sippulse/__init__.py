@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 
+from worker.platforms.port import Memory
 from worker.platforms.refusals import Refusals
 from worker.platforms.sippulse.adapter import CONTROL_READ, SippulsePlatform
 from worker.platforms.sippulse.client import Client, Principal
@@ -18,7 +19,7 @@ MAX_ANSWER = 4 * 1024 * 1024  # bytes
 BESIDE_THE_CALLS = 4
 
 
-async def build(name: str, settings: SippulseSettings) -> SippulsePlatform:
+async def build(name: str, settings: SippulseSettings, _memory: Memory | None = None) -> SippulsePlatform:
     """Load the WSDLs and open the transport. Raises ValueError where the settings ask for what is not there."""
     try:
         refusals = Refusals(settings.refusals)
