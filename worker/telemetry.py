@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-
-if TYPE_CHECKING:  # loaded only where there is a collector
-    from worker.tracing import Tracer
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -27,8 +24,14 @@ class Part:
     failed: str | None = None  # why
 
 
+class Tells(Protocol):
+    """Where spans go: `tracing.Tracer`, which is loaded only where there is a collector."""
+
+    def tell(self, part: Part) -> None: ...
+
+
 class Telemetry:
-    def __init__(self, registry: CollectorRegistry | None = None, tracer: Tracer | None = None) -> None:
+    def __init__(self, registry: CollectorRegistry | None = None, tracer: Tells | None = None) -> None:
         self.tracer = tracer  # None: no spans
         r = self.registry = registry or CollectorRegistry()
         self.calls = Counter(

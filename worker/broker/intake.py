@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import structlog
 
@@ -18,10 +18,7 @@ from worker.broker.session import Held
 from worker.broker.topology import command_queue
 from worker.journal.port import Admission, Arrival, JournalDown, JournalError, NewCommand
 from worker.messages.envelope import Delivery
-from worker.telemetry import Part
-
-if TYPE_CHECKING:  # loaded only where there is a collector
-    from worker.tracing import Tracer
+from worker.telemetry import Part, Tells
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +65,7 @@ class Intake:
         *,
         max_waiting: int = 1_000_000,
         options: Options | None = None,
-        tracer: Tracer | None = None,
+        tracer: Tells | None = None,
     ) -> None:
         self.queue = queue
         self._tracer = tracer
