@@ -19,8 +19,10 @@ from worker.settings.values import (
     Seconds,
     Secret,
     Url,
+    database,
     patterns,
     select,
+    zone,
 )
 
 
@@ -43,12 +45,29 @@ class LimitSettings(Section):
 
 
 class CallRecordSettings(Section):
-    url: Secret | None = Field(
+    url: Annotated[Secret, AfterValidator(database)] | None = Field(
         default=None,
-        description="the platform's database, read only; none: any unexplained difference is parked",
+        description="the platform's database, read only, `mysql://user:password@host:3306/name`; none: any unexplained "
+        "difference is parked, and `call_records.list` is refused",
+    )
+    ca: File | None = Field(
+        default=None,
+        description="file with the authorities that sign the database's certificate; none: the connection is not encrypted",
+    )
+    time_zone: Annotated[str, AfterValidator(zone)] = Field(
+        default="UTC",
+        description="zone of the times in the call records, e.g. `America/Sao_Paulo`: the database keeps none",
     )
     lag: Seconds = Field(
-        default=10.0, description="two readings so far apart have to agree before they count"
+        default=10.0,
+        description="two readings so far apart have to agree before they count; longer than a call takes to appear in "
+        "the call records",
+    )
+    connections: Annotated[int, Field(ge=2)] = Field(
+        default=4, description="connections of one process; half of them at most read lists"
+    )
+    statement_timeout: Seconds = Field(
+        default=5.0, gt=0, description="how long one statement may run; the database ends it"
     )
 
 
@@ -128,6 +147,11 @@ class PlatformSettings(Section):
         """After a lost credit a person decides, whatever the balance shows."""
         return False
 
+    @property
+    def rounded_away(self) -> Decimal:
+        """How far what a call took from the balance may be from its price in the call records."""
+        return Decimal(0)
+
 
 class SippulseSettings(PlatformSettings):
     kind: Literal["sippulse"] = Field(description="what it is")
@@ -143,7 +167,7 @@ class SippulseSettings(PlatformSettings):
     credit_evidence: Annotated[str, AfterValidator(select)] = Field(
         default="auto",
         description="`auto`; `strict`: after a lost answer a person decides, whatever the balance shows; or a SELECT over "
-        "`call_records.url` that shows the credit entry",
+        "`call_records.url` that shows the credit entry, one row each: see docs/credit.md",
     )
     reload_after: tuple[str, ...] = Field(
         default=(), description="commands after which the platform's modules are reloaded"
@@ -174,9 +198,18 @@ class SippulseSettings(PlatformSettings):
     def strict(self) -> bool:
         return self.credit_evidence == "strict"
 
+    @property
+    def rounded_away(self) -> Decimal:
+        return Decimal("0.005") if self.assume.rounding == "cents" else Decimal(0)
+
+    @property
+    def evidence_select(self) -> str | None:
+        """The operator's own SELECT, where there is one."""
+        return None if self.credit_evidence in ("auto", "strict") else self.credit_evidence
+
     @model_validator(mode="after")
     def _evidence_has_a_database(self) -> Self:
-        if self.credit_evidence not in ("auto", "strict") and self.call_records.url is None:
+        if self.evidence_select and self.call_records.url is None:
             raise ValueError("a SELECT as credit_evidence needs call_records.url")
         return self
 

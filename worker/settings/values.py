@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, ValidationInfo
 
@@ -80,9 +81,49 @@ def http(value: str) -> str:
     return value.rstrip("/")
 
 
+PARAMETERS = ("command", "obs", "account", "username", "domain", "amount")  # of a SELECT as credit_evidence
+_QUOTED = re.compile(r"'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.|\"\")*\"|`[^`]*`")
+
+
 def select(value: str) -> str:
-    if value not in ("auto", "strict") and not value.lstrip().lower().startswith("select "):
+    """`auto`, `strict`, or one SELECT that names the command: without that it shows other people's entries too."""
+    if value in ("auto", "strict"):
+        return value
+    plain = _QUOTED.sub("''", value)
+    if not plain.lstrip().lower().startswith("select"):
         raise ValueError('it is "auto", "strict" or a SELECT')
+    if ";" in plain or "--" in plain or "#" in plain or "/*" in plain:
+        raise ValueError("it is one SELECT, without semicolon and comments")
+    named = set(re.findall(r"(?<![:\w]):([A-Za-z_]\w*)", plain))
+    if unknown := sorted(named - set(PARAMETERS)):
+        known = ", ".join(f":{name}" for name in PARAMETERS)
+        raise ValueError(f":{unknown[0]} is no parameter: we know {known}")
+    if not named & {"command", "obs"}:
+        raise ValueError(
+            "it has to name the command, by :command (its id, which addCredit.obs begins with) or :obs"
+        )
+    return value
+
+
+def database(value: SecretStr) -> SecretStr:
+    """A MySQL or MariaDB address that names a database."""
+    try:
+        parts = urlsplit(value.get_secret_value())
+        whole = bool(parts.hostname and parts.username and len(parts.path) > 1) and parts.port != 0
+    except ValueError:
+        whole = False
+    if not whole or parts.scheme not in ("mysql", "mariadb"):
+        raise ValueError("the address has to be mysql://user:password@host:3306/name")
+    if parts.query or parts.fragment:
+        raise ValueError("the address takes no options after the database's name: they are keys of their own")
+    return value
+
+
+def zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("it is no time zone: write one of the IANA list, e.g. America/Sao_Paulo") from None
     return value
 
 
