@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.conformance.support import (
@@ -101,3 +103,14 @@ async def test_a_sealed_text_tells_nothing_but_its_length(place: Place) -> None:
     rows = await select(journal, "SELECT data_sealed FROM commands")
     assert len({row["data_sealed"] for row in rows}) == 2
     assert not opens(new_key(), rows[0]["data_sealed"])
+
+
+async def test_events_that_no_key_opens_stand_in_nobody_s_way(place: Place) -> None:
+    lost = await place.open(vault=Vault([OLD, OLDEST]))
+    await lost.admit([order(f"m-{n}", f"key-{n}") for n in range(5)])
+    await run_all(lost)
+    journal = await place.open(vault=Vault([NEW, OLDEST]))
+    await admit(journal, order("m-9", BOB))
+    await run_all(journal)
+    [ready] = [event for event in await journal.unpublished(2) if event.table == "outbox"]
+    assert json.loads(ready.body)["data"]["command"]["id"] == "m-9"

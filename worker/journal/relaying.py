@@ -73,16 +73,28 @@ async def unpublished(tx: Tx, core: Core, limit: int) -> list[Outgoing]:
     """Results first, at most `limit`. A backlog of audit records goes in portions, for a result that comes
     meanwhile waits until all of these are confirmed.
     """
-    results = await tx.rows("SELECT * FROM outbox WHERE published_at IS NULL ORDER BY id LIMIT $1", limit)
+    results = await _results(tx, core, limit)
     records = await tx.rows(
         "SELECT * FROM audit WHERE published_at IS NULL AND number IS NOT NULL ORDER BY number LIMIT $1",
         min(limit, max(PORTION, 2 * len(results))),  # a command has two of them
     )
-    opened = [out for row in results if (out := _opened(core, row)) is not None]
     if not records:
-        return opened
+        return results
     before = await _macs_before(tx, core, records)
-    return [*opened, *(_record(core, row, before[row["number"]]) for row in records)]
+    return [*results, *(_record(core, row, before[row["number"]]) for row in records)]
+
+
+async def _results(tx: Tx, core: Core, limit: int) -> list[Outgoing]:
+    """The first that can be opened: those that nobody can, however many, must not stand in their way."""
+    after = 0
+    while True:
+        rows = await tx.rows(
+            "SELECT * FROM outbox WHERE published_at IS NULL AND id > $1 ORDER BY id LIMIT $2", after, limit
+        )
+        opened = [out for row in rows if (out := _opened(core, row)) is not None]
+        if opened or len(rows) < limit:
+            return opened
+        after = rows[-1]["id"]
 
 
 def _opened(core: Core, row: Row) -> Outgoing | None:
