@@ -14,6 +14,7 @@ import yaml
 
 from worker.messages import contracts, examples, orders, schemas
 from worker.messages.catalogue import COMMANDS, PORTABLE, Checked, check, secret_fields
+from worker.messages.catalogue import KINDS as COMMAND_KINDS
 from worker.messages.envelope import Delivery, Envelope, Unreadable, read
 from worker.messages.errors import ADVICE, Code, Problem
 from worker.messages.events import View, render, result
@@ -130,7 +131,8 @@ def test_the_example_of_a_command_is_one(command_type):
         Delivery(json.dumps(message).encode(), "q", content_type=STRUCTURED, reply_to="answers"), 262144
     )
     assert isinstance(envelope, Envelope)
-    assert isinstance(check(envelope, {examples.PLATFORM: "sippulse"}), Checked)
+    kinds = {examples.PLATFORM: "sippulse", **{kind: kind for kind in COMMAND_KINDS}}
+    assert isinstance(check(envelope, kinds), Checked)
 
 
 @pytest.mark.parametrize("event_type", sorted(examples.results()))

@@ -11,7 +11,7 @@ import yaml
 from jsonschema import Draft202012Validator, FormatChecker
 
 from worker.messages import asyncapi, examples, orders, schemas
-from worker.messages.catalogue import COMMANDS
+from worker.messages.catalogue import COMMANDS, KINDS
 from worker.messages.sippulse import wsdl
 
 # What lies elsewhere in the folder (openapi.yaml, descriptions of other platforms) is kept by others.
@@ -91,8 +91,14 @@ def _invalid_examples(folder: Path) -> Iterator[str]:
         yield from (f"{path}: {error}" for error in invalid(message))
 
 
-def invalid(message: Mapping[str, Any], kind: str = "sippulse") -> list[str]:
-    """What is wrong with a command or an event by its schema; `kind` is the platform's of a command."""
+def invalid(message: Mapping[str, Any], kind: str = "") -> list[str]:
+    """What is wrong with a command or an event by its schema; `kind` is the platform's of a command.
+
+    Without one it is what the example says: platforms there are called as their kind, sippulse-br apart.
+    """
+    data = message.get("data")
+    named = str(data.get("platform")) if isinstance(data, Mapping) else ""
+    kind = kind or (named if named in KINDS else "sippulse")
     schema = schema_of(str(message.get("type")), kind)
     if schema is None:
         return [f"there is no schema for the type {message.get('type')}"]
@@ -112,7 +118,7 @@ def schema_of(message_type: str, kind: str = "sippulse") -> schemas.Schema | Non
 
 
 def _examples() -> dict[str, Any]:
-    return {**examples.commands(), **examples.results()}
+    return {**examples.commands(), **examples.commands_of_other_kinds(), **examples.results()}
 
 
 def _json(value: Any) -> str:

@@ -8,7 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from worker.messages import events
+from worker.messages.catalogue import KINDS
 from worker.messages.errors import Code, Problem
+from worker.messages.rest import examples as rest
 from worker.messages.sippulse import examples as sippulse
 
 AT = 1777636800.0  # 2026-05-01T12:00:00Z
@@ -64,7 +66,25 @@ DATA: dict[str, dict[str, Any]] = {
 
 def commands() -> dict[str, dict[str, Any]]:
     """Command type -> a whole message in structured mode."""
-    return {command_type: _command(command_type, data) for command_type, data in DATA.items()}
+    others = {
+        command_type: {"platform": kind, **data}
+        for kind in KINDS
+        for command_type, data in rest.data(kind).items()
+    }
+    return {command_type: _command(command_type, data) for command_type, data in {**DATA, **others}.items()}
+
+
+# Kind -> command type -> data of a portable command there, without `platform`.
+OF_OTHER_KINDS: dict[str, Mapping[str, Mapping[str, Any]]] = {}
+
+
+def commands_of_other_kinds() -> dict[str, dict[str, Any]]:
+    """Command type and kind -> a whole message in structured mode; the platform is called as its kind."""
+    return {
+        f"{command_type}.{kind}": _command(command_type, {"platform": kind, **data})
+        for kind, examples in OF_OTHER_KINDS.items()
+        for command_type, data in examples.items()
+    }
 
 
 def _command(command_type: str, data: Mapping[str, Any]) -> dict[str, Any]:

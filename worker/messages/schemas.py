@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from worker.messages.catalogue import COMMANDS, CommandSpec, Model
+from worker.messages.catalogue import COMMANDS, KINDS, CommandSpec, Model
 from worker.messages.commands import CALL_KINDS
 from worker.messages.envelope import LONGEST, PRIORITIES, TIMES
 from worker.messages.errors import Code
+from worker.messages.rest import outputs as rest
 from worker.messages.sippulse import outputs as sippulse
 
 Schema = dict[str, Any]
@@ -143,7 +144,8 @@ def result(what: str) -> Schema:
     schema = _event(f"provisioning.command.{what}.v1", RESULTS[what], {"data": data})
     if what == "succeeded":
         schema["allOf"] = [_output_rule({"const": each}, output) for each, output in OUTPUTS.items()]
-        schema["allOf"] += [_output_rule({"enum": types}, output) for types, output in sippulse.outputs()]
+        native = [*sippulse.outputs(), *(each for kind in KINDS for each in rest.outputs(kind))]
+        schema["allOf"] += [_output_rule({"enum": types}, output) for types, output in native]
     return schema
 
 
