@@ -139,7 +139,7 @@ async def gather(
         "SELECT id, state FROM batch_rows WHERE batch_id = $1 AND state = ANY($2::text[]) AND id > $3"
         " ORDER BY id LIMIT $4",
         batch["id"],
-        ["sent", "parked"],
+        list(OPEN),
         after,
         limit,
     )
@@ -147,7 +147,10 @@ async def gather(
     changes: dict[str, int] = defaultdict(int)
     updates = []
     for row in rows:
-        state = row_state(parts.get(row["id"], ()))
+        own = parts.get(row["id"], [])
+        if row["state"] == "sending" and any(part.state is None for part in own):
+            continue  # nobody knows yet whether RabbitMQ has it
+        state = row_state(own)
         if state != row["state"]:
             updates.append((row["id"], state))
             changes[row["state"]] -= 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from worker.domain.lifecycle import State
@@ -81,11 +81,15 @@ class Offered:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send these commands of the row: (part, message id, id of the one that it depends on)."""
+    """Send these commands of the row: (part, message id, id of the one that it depends on).
+
+    `was`: its state before; None: it is new.
+    """
 
     row: int
     parts: tuple[tuple[int, str, str | None], ...]
     made: Mapping[str, str] | None = field(default=None, repr=False)
+    was: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,15 +249,15 @@ class Batches:
         """Write rows down before they are sent; what to do with each, in their order."""
         return await self._journal.run(lambda tx: _offer(tx, self.core, batch, rows, retry_failed))
 
-    async def sent(self, rows: Sequence[int]) -> None:
-        """RabbitMQ has all commands of these rows."""
+    async def sent(self, rows: Sequence[int]) -> int:
+        """RabbitMQ has all commands of these rows. Returns how many of them were not yet known to have it."""
 
-        async def work(tx: Tx) -> None:
-            await tx.run(
+        async def work(tx: Tx) -> int:
+            return await tx.run(
                 "UPDATE batch_rows SET state = 'sent' WHERE id = ANY($1) AND state = 'sending'", list(rows)
             )
 
-        await self._journal.run(work)
+        return await self._journal.run(work)
 
     async def keep_bad(
         self, batch: Batch, rows: Sequence[tuple[int, Mapping[str, Any], Mapping[str, Any]]]
@@ -402,7 +406,8 @@ async def _offer(
             send, written = _to_send(
                 batch, row, kept["id"], generations[kept["id"]], ended.get(kept["id"], ()), made
             )
-            answers.append(send)
+            was = None if row.hash in new else str(kept["state"])
+            answers.append(replace(send, was=was))
             commands += written
         else:
             answers.append(Known(kept["id"], "open" if kept["state"] in OPEN else kept["state"]))
