@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from worker.domain.lifecycle import State
-from worker.journal import quarantine
+from worker.journal import batch_care, quarantine
 from worker.journal.core import Core, write_audit
 from worker.journal.driver import Row, Tx
 from worker.journal.endings import lock_lanes, new_id
@@ -250,6 +250,7 @@ async def purge(tx: Tx, core: Core) -> dict[str, int]:
         ),
     )
     kept = await quarantine.purge(tx, core, PURGE_AT_ONCE)
+    batches = await batch_care.purge(tx, core, PURGE_AT_ONCE)
     audit = await _purge_audit(tx, core, before)
     return {
         "commands": len(ids),
@@ -258,6 +259,7 @@ async def purge(tx: Tx, core: Core) -> dict[str, int]:
         "quarantine": kept,
         "lanes": lanes,
         "audit": audit,
+        "batches": batches,
     }
 
 
@@ -299,6 +301,7 @@ SEALED = {
     "evidence": ("reading_sealed",),
     "outbox": ("body_sealed",),
     "quarantine": ("body_sealed", "headers_sealed"),
+    "batch_rows": ("keys_sealed", "made_sealed"),
 }
 
 
