@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from worker.journal import acts, admission, care, claims, limits, quarantine, refusals, relaying, sweeps
+from worker.journal import (
+    acts,
+    admission,
+    batch_care,
+    care,
+    claims,
+    limits,
+    quarantine,
+    refusals,
+    relaying,
+    sweeps,
+)
 from worker.journal.batching import Batcher
 from worker.journal.core import Core, write_audit
 from worker.journal.driver import Driver, Tx
@@ -101,9 +112,9 @@ class StoredJournal:
         return await self._settling.submit(settlement)
 
     async def sweep(self) -> int:
-        """Joins, expiries and delays that are due. Three short commits, one process at a time."""
+        """Joins, expiries, delays and late commands of cancelled batches. Short commits, one process at a time."""
         done = 0
-        for part in (sweeps.join, sweeps.expire, sweeps.tell_delayed):
+        for part in (sweeps.join, sweeps.expire, sweeps.tell_delayed, batch_care.cancel_late):
             done += await self._alone("sweep", part)
         return done
 
