@@ -94,7 +94,8 @@ def without(data: dict[str, Any], name: str) -> dict[str, Any]:
 
 def test_every_command_of_the_public_table_is_there():
     wanted = (
-        "subscriber.create get remove block activate, calls.block unblock, credit.add get, command.cancel get"
+        "subscriber.create update get remove block activate, calls.block unblock, credit.add get, "
+        "password.change, number.assign release list, forwarding.set, command.cancel get"
     )
     types = set()
     for group in wanted.split(", "):
@@ -449,9 +450,12 @@ def test_the_fields_that_hold_secrets_are_known():
         "platform_fields.passwordPortal",
         "platform_fields.voiceMailPassword",
     }
-    for command, spec in PORTABLE.items():
-        if command != "subscriber.create.v1":
-            assert all(not secret_fields(command, kind) for kind in spec.models())
+    changes = {f"changes.{name}" for name in secret_fields("subscriber.create.v1", "sippulse")}
+    assert secret_fields("subscriber.update.v1", "sippulse") == changes
+    assert secret_fields("password.change.v1", "sippulse") == {"new_password", "current_password"}
+    with_secrets = {"subscriber.create.v1", "subscriber.update.v1", "password.change.v1"}
+    for command in PORTABLE.keys() - with_secrets:
+        assert not secret_fields(command, "sippulse")
     assert secret_fields("nothing.v1", "sippulse") == frozenset()
 
 

@@ -226,8 +226,8 @@ def planner(lacks: tuple[str, ...] = (), silent: tuple[str, ...] = (), **given: 
     def has(endpoint: str) -> bool:
         return endpoint not in lacks
 
-    plain = Planner(PLATFORM, settings, has, lambda *_: [])
-    return NativePlanner(plain, has, lambda _endpoint, name: name not in silent)
+    plain = Planner(PLATFORM, settings, has, lambda *_: [], lambda _endpoint, name: name not in silent)
+    return NativePlanner(plain)
 
 
 def plan(operation: str, data: dict[str, Any], **given: Any) -> NativeStep | Problem:

@@ -32,7 +32,7 @@ def planner(has: Callable[[str], bool] = lambda _: True, **given: Any) -> Planne
     settings = SippulseSettings(
         kind="sippulse", url="http://127.0.0.1/SipPulse", login="admin", **{"password": "pw", **given}
     )
-    return Planner("sippulse-br", settings, has, lambda *_: [])
+    return Planner("sippulse-br", settings, has, lambda *_: [], lambda *_: True)
 
 
 def plan(command: str, data: Mapping[str, Any] = {}, **settings: Any) -> tuple[Step, ...] | Problem:
@@ -75,7 +75,7 @@ def test_planning_twice_gives_the_same_steps() -> None:
 
 
 def test_what_is_not_offered_is_refused_with_what_is() -> None:
-    refused = problem("number.assign")
+    refused = problem("call_records.list")
     assert refused.code is Code.UNSUPPORTED
     assert "credit.add.v1" in refused.message
 
@@ -290,7 +290,9 @@ def test_rates_of_calls_are_written_after_the_subscriber_is_there() -> None:
         "updateSubscriberServices",
         "reloadSubscriber",
     ]
-    assert planned[1].params["services"] == {"cps": 5, "keepAlive": 0}
+    sent = arguments(planned[1])["subscriber"]
+    assert sent.items() >= {**WHO, "cps": 5, "keepAlive": 0, "email": "ana@example.com"}.items()
+    assert "password" not in sent
     assert arguments(planned[2]) == WHO
 
 

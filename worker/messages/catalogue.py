@@ -69,6 +69,7 @@ KINDS: dict[str, Mapping[str, CommandModel]] = {"sippulse": sippulse_portable.MO
 # The same on every platform: type, what it does, effect.
 _PORTABLE = (
     ("subscriber.create.v1", "make a subscriber", "create"),
+    ("subscriber.update.v1", "change a subscriber", "set"),
     ("subscriber.get.v1", "read a subscriber", "read"),
     ("subscriber.remove.v1", "remove a subscriber", "delete"),
     ("subscriber.block.v1", "block a subscriber", "set"),
@@ -77,6 +78,11 @@ _PORTABLE = (
     ("calls.unblock.v1", "let kinds of calls through again", "set"),
     ("credit.add.v1", "add credit", "increment"),
     ("credit.get.v1", "read the balance", "read"),
+    ("password.change.v1", "change a subscriber's password", "change_secret"),
+    ("number.assign.v1", "give a subscriber a number", "create"),
+    ("number.release.v1", "take a number away from a subscriber", "delete"),
+    ("number.list.v1", "read a subscriber's numbers", "read"),
+    ("forwarding.set.v1", "set where a subscriber's calls are forwarded to", "set"),
 )
 _AT_INTAKE = (
     CommandSpec("command.cancel.v1", "cancel a command that waits", "read", at_intake=of.CommandCancel),

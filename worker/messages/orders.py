@@ -36,6 +36,7 @@ def lines() -> list[Line]:
         *_credits(),
         *_blocks(),
         *_existing(),
+        *_changes(),
         *_repeats(),
         *_readings(),
         *_removals(),
@@ -143,6 +144,21 @@ def _existing() -> Iterator[Line]:
     yield order("create-10-adopt", "subscriber.create", other, expected("rejected", code="exists_different"))
     newer = record(eight, if_exists="update") | {"first_name": "Heloísa", "low_credit_limit": "8.00"}
     yield order("create-08-update", "subscriber.create", newer, DONE)
+
+
+def _changes() -> Iterator[Line]:
+    nine, ten, eleven = SUBSCRIBERS[8:11]
+    changes: Line = {"outgoing_calls": False, "address": {"city": "Santos"}, "call_limit": 3}
+    changed = expected("succeeded", output={"changed": ["call_limit", "address.city", "outgoing_calls"]})
+    yield order("update-09", "subscriber.update", about(nine, changes=changes), changed)
+    new = about(nine, new_password="sip-9-new-kept-secret")
+    yield order("password-09", "password.change", new, DONE)
+    number = {"number": "551130001000"}
+    given = expected("succeeded", output=number)
+    yield order("number-10", "number.assign", about(ten, **number, monthly_fee="9.90"), given)
+    yield order("number-10-list", "number.list", about(ten), DONE)
+    yield order("number-10-release", "number.release", about(ten, **number), given)
+    yield order("forward-11", "forwarding.set", about(eleven, busy=f"sip:{ten}@{DOMAIN}"), DONE)
 
 
 def _repeats() -> Iterator[Line]:

@@ -284,6 +284,15 @@ _NAMED = table(
     {"id": TEXT, "status": {"enum": list(STATES)}, "effect": {"enum": ["none", "applied", "unknown"]}},
     ("status", "effect"),
 )
+_NUMBER = table(
+    {
+        "number": TEXT,
+        "platform_id": nullable(TEXT),
+        "monthly_fee": nullable(MONEY),
+        "toll_free": {"type": "boolean"},
+    },
+    (),
+)
 # What `output` holds when a command of the type succeeded; null where a person decided that it took effect.
 OUTPUTS: dict[str, Schema] = {
     "subscriber.create.v1": table(
@@ -298,12 +307,18 @@ OUTPUTS: dict[str, Schema] = {
         },
         (),
     ),
+    "subscriber.update.v1": table(
+        {"changed": {"type": "array", "items": TEXT, "description": "fields that are now as ordered"}}, ()
+    ),
     "subscriber.get.v1": table({"subscriber": {"type": "object", "description": "secrets are ***"}}, ()),
     "subscriber.remove.v1": table({"removed": {"type": "object", "description": "the record as it was"}}, ()),
     "calls.block.v1": _CALLS,
     "calls.unblock.v1": _CALLS,
     "credit.add.v1": table({"amount": MONEY, "balance_before": MONEY, "balance_after": MONEY}, ()),
     "credit.get.v1": table({"balance": MONEY}, ()),
+    "number.assign.v1": _NUMBER,
+    "number.release.v1": _NUMBER,
+    "number.list.v1": table({"numbers": {"type": "array", "items": _NUMBER}}, ()),
     "command.cancel.v1": _NAMED,
     "command.get.v1": _NAMED,
 }

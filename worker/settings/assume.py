@@ -74,6 +74,12 @@ class SippulseAssume(Section):
         "`cents`: half a cent is allowed for each call when a lost credit is looked for. Wrongly `exact`: more "
         "is left to a person",
     )
+    numbers: Literal["listed", "any"] = Field(
+        default="listed",
+        description="whether a number has to be listed as available (listAvailablesNumbers) before it is given to a "
+        "subscriber; if not, it is rejected `not_found`. Wrongly `any`: a number of somebody else's may be given "
+        "away, if the platform does not refuse it",
+    )
     all_documented_operations: bool = Field(
         default=False,
         description="the bundled WSDLs offer also what the one running server that we know does not have",

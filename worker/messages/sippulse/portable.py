@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationInfo, create_model, field_validator
+from pydantic import Field, SecretStr, StringConstraints, ValidationInfo, create_model, field_validator
 
 from worker.messages.commands import CALL_KINDS, CallKind, Command, Forwarding, Part, PostalAddress
 from worker.messages.fields import (
+    PRINTABLE,
     Address,
     Digits,
     Domain,
@@ -176,14 +177,19 @@ class SubscriberCreateSippulse(SippulseCommand):
 
     @field_validator("platform_fields")
     @classmethod
-    def _says_nothing_twice(cls, value: Part | None, info: ValidationInfo) -> Part | None:
-        for name in value.model_fields_set if value else ():
-            if name == "id":
-                raise wrong("id is given by the platform: leave it out")
-            portable = PORTABLE_NAMES.get(name)
-            if portable and (name in ("username", "domain") or _sent(info.data, portable)):
-                raise wrong(f"{name} stands twice: {portable} says the same, leave one of them out")
-        return value
+    def _once(cls, value: Part | None, info: ValidationInfo) -> Part | None:
+        return says_nothing_twice(value, info)
+
+
+def says_nothing_twice(value: Part | None, info: ValidationInfo) -> Part | None:
+    """platform_fields beside the portable fields that came before them."""
+    for name in value.model_fields_set if value else ():
+        if name == "id":
+            raise wrong("id is given by the platform: leave it out")
+        portable = PORTABLE_NAMES.get(name)
+        if portable and (name in ("username", "domain") or _sent(info.data, portable)):
+            raise wrong(f"{name} stands twice: {portable} says the same, leave one of them out")
+    return value
 
 
 def _sent(data: dict[str, Any], path: str) -> bool:
@@ -245,9 +251,141 @@ class CreditGetSippulse(SippulseCommand):
     pass
 
 
+# "" is a value: it clears. What the platform demands, and what it keeps as a number, cannot be cleared.
+Clearable = Annotated[str, StringConstraints(max_length=255, pattern=PRINTABLE)]
+ClearableAddress = Annotated[
+    str, StringConstraints(max_length=255, pattern=r"^[^\s\u0000-\u001f\u007f-\u009f]*$")
+]
+
+
+class PostalAddressChanges(Part):
+    street: Clearable | None = Field(default=None, description="street")
+    number: Clearable | None = Field(default=None, description="house number")
+    complement: Clearable | None = Field(default=None, description="flat, floor, block")
+    district: Clearable | None = Field(default=None, description="quarter of the city")
+    city: Clearable | None = Field(default=None, description="city")
+    state: Clearable | None = Field(default=None, description="state")
+    postal_code: Clearable | None = Field(default=None, description="postal code")
+
+
+ALWAYS = 'every call goes there, e.g. sip:1000@domain; "" ends it'
+BUSY = 'calls go there while the line is busy; "" ends it'
+NO_ANSWER = 'calls go there when nobody answers; "" ends it'
+
+
+class ForwardingChanges(Part):
+    always: ClearableAddress | None = Field(default=None, description=ALWAYS)
+    busy: ClearableAddress | None = Field(default=None, description=BUSY)
+    no_answer: ClearableAddress | None = Field(default=None, description=NO_ANSWER)
+
+
+class SubscriberChangesSippulse(Part):
+    """What changes: the names of subscriber.create. What is not named, or null, stays as it is."""
+
+    password: Secret | None = Field(default=None, description="SIP password")
+    portal_password: Secret | None = Field(default=None, description="password of the customers' portal")
+    profile: Text | None = Field(default=None, description="name of a profile of the platform")
+    rate_plan_id: Annotated[int, Whole()] | None = Field(
+        default=None, description="id of a rate plan of the platform"
+    )
+    email: Email | None = Field(default=None, description="e-mail address")
+    country_code: Annotated[int, Whole(1, 999)] | None = Field(
+        default=None, description="country code, e.g. 55"
+    )
+    area_code: Annotated[int, Whole(0, 99999)] | None = Field(default=None, description="area code, e.g. 11")
+    call_limit: Annotated[int, Whole()] | None = Field(default=None, description="calls at once")
+    first_name: Clearable | None = Field(default=None, description="first name")
+    last_name: Clearable | None = Field(default=None, description="last name")
+    document: Clearable | None = Field(
+        default=None, description="the person's or company's number (CPF, CNPJ)"
+    )
+    contract_number: Clearable | None = Field(default=None, description="number of the contract")
+    address: PostalAddressChanges | None = Field(default=None, description="postal address")
+    phone: Annotated[str, Digits()] | None = Field(default=None, description="telephone, digits")
+    mobile: Annotated[str, Digits()] | None = Field(default=None, description="mobile telephone, digits")
+    voicemail: bool | None = Field(default=None, description="whether there is a voice mailbox")
+    voicemail_password: Annotated[SecretStr, Digits()] | None = Field(
+        default=None, description="password of the voice mailbox, digits"
+    )
+    reseller_id: Annotated[int, Whole()] | None = Field(default=None, description="reseller; 0: none")
+    caller_id: Clearable | None = Field(default=None, description="number shown to those who are called")
+    forwarding: ForwardingChanges | None = Field(default=None, description="where calls go instead")
+    incoming_calls: bool | None = Field(default=None, description="whether calls may come in")
+    outgoing_calls: bool | None = Field(default=None, description="whether calls may go out")
+    low_credit_limit: Annotated[Decimal, Money()] | None = Field(
+        default=None, description="below this balance the subscriber is notified; prepaid plans only"
+    )
+    cps: Annotated[int, Whole()] | None = Field(
+        default=None, description="calls a second; together with keep_alive, as no read shows them"
+    )
+    keep_alive: Annotated[int, Whole()] | None = Field(default=None, description="keep-alive")
+    platform_fields: SippulseFields | None = Field(  # type: ignore[valid-type]  # made from the table above
+        default=None, description="fields without a portable name, as the platform's schema spells them"
+    )
+
+    @field_validator("platform_fields")
+    @classmethod
+    def _once(cls, value: Part | None, info: ValidationInfo) -> Part | None:
+        return says_nothing_twice(value, info)
+
+
+class SubscriberUpdateSippulse(SippulseCommand):
+    changes: SubscriberChangesSippulse = Field(
+        json_schema_extra={"minProperties": 1}, description="what is to be otherwise than it is"
+    )
+
+    @field_validator("changes")
+    @classmethod
+    def _something(cls, value: Part) -> Part:
+        if not value.model_dump(exclude_none=True):
+            raise wrong("it names nothing: name at least one field that is to change")
+        return value
+
+
+class PasswordChangeSippulse(SippulseCommand):
+    new_password: Secret = Field(description="SIP password that is to be")
+    current_password: Secret | None = Field(
+        default=None, description="the one there is; left out: it is read from the platform"
+    )
+
+
+class ForwardingSetSippulse(SippulseCommand):
+    always: ClearableAddress | None = Field(default=None, description=ALWAYS)
+    busy: ClearableAddress | None = Field(default=None, description=BUSY)
+    no_answer: ClearableAddress | None = Field(default=None, validate_default=True, description=NO_ANSWER)
+
+    @field_validator("no_answer")
+    @classmethod
+    def _something(cls, value: str | None, info: ValidationInfo) -> str | None:
+        named = {"always", "busy"} <= info.data.keys()  # else one of them is wrong, and said so
+        if value is None and named and info.data["always"] is None and info.data["busy"] is None:
+            raise wrong("name at least one of always, busy and no_answer")
+        return value
+
+
+class NumberSippulse(SippulseCommand):
+    number: Username = Field(description="the public number, as the platform spells it, e.g. 551130001000")
+
+
+class NumberAssignSippulse(NumberSippulse):
+    monthly_fee: Annotated[Decimal, Money()] | None = Field(
+        default=None, description="what the number costs a month, in the platform's currency unit"
+    )
+    toll_free: bool | None = Field(default=None, description="who is called pays: 0800 numbers only")
+
+
+class NumberReleaseSippulse(NumberSippulse):
+    pass
+
+
+class NumberListSippulse(SippulseCommand):
+    pass
+
+
 # Portable command -> the model of its data.
 MODELS: Mapping[str, type[Command]] = {
     "subscriber.create.v1": SubscriberCreateSippulse,
+    "subscriber.update.v1": SubscriberUpdateSippulse,
     "subscriber.get.v1": SubscriberGetSippulse,
     "subscriber.remove.v1": SubscriberRemoveSippulse,
     "subscriber.block.v1": SubscriberBlockSippulse,
@@ -256,4 +394,9 @@ MODELS: Mapping[str, type[Command]] = {
     "calls.unblock.v1": CallsUnblockSippulse,
     "credit.add.v1": CreditAddSippulse,
     "credit.get.v1": CreditGetSippulse,
+    "password.change.v1": PasswordChangeSippulse,
+    "number.assign.v1": NumberAssignSippulse,
+    "number.release.v1": NumberReleaseSippulse,
+    "number.list.v1": NumberListSippulse,
+    "forwarding.set.v1": ForwardingSetSippulse,
 }

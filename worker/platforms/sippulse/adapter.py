@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from worker.domain.effect import Effect
 from worker.domain.evidence import Reading
-from worker.domain.outcome import Done, Exchange, Outcome, Refused, Unclear
+from worker.domain.outcome import Done, Exchange, Outcome, Unclear
 from worker.domain.redaction import secrets_in
-from worker.messages.errors import Code, Problem
+from worker.messages.errors import Problem
 from worker.messages.sippulse.operations import BY_TYPE
 from worker.platforms.port import Guard, Order, Reply, Rows, Step, Unread
 from worker.platforms.reading import not_sent, within
@@ -20,12 +20,15 @@ from worker.platforms.sippulse.answers import Answered
 from worker.platforms.sippulse.client import Client
 from worker.platforms.sippulse.fields import differing, filled_in, ours, shown
 from worker.platforms.sippulse.looks import Looks
-from worker.platforms.sippulse.merge import Unsafe, record_with, services_with
-from worker.platforms.sippulse.native import NativePlanner, NativeStep
+from worker.platforms.sippulse.merge import Trust
+from worker.platforms.sippulse.native import NativePlanner
 from worker.platforms.sippulse.native_calls import NativeCalls
-from worker.platforms.sippulse.plan import FLAGS, Planner, arguments
+from worker.platforms.sippulse.numbers import STEPS as NUMBER_STEPS
+from worker.platforms.sippulse.numbers import Numbers
+from worker.platforms.sippulse.plan import Planner, arguments
 from worker.platforms.sippulse.records import READ, Absent, Name, Record, Records, nobody
 from worker.platforms.sippulse.services import with_live
+from worker.platforms.sippulse.steps import NativeStep
 from worker.settings import SippulseSettings
 
 T = TypeVar("T")
@@ -49,11 +52,21 @@ class SippulsePlatform:
             settle=settings.settle,
             undeclared=settings.assume.absent_is_undeclared_fault,
         )
-        self._planner = Planner(name, settings, self._has, self._lacks)
-        self._native = NativePlanner(self._planner, self._has, self._answers)
-        self._looks = Looks(client, self._records, self._control)
+        assume = settings.assume
+        trust = Trust(assume.passwords, assume.retrieve_password, assume.left_out)
+        self._planner = Planner(name, settings, self._has, self._lacks, self._answers)
+        self._native = NativePlanner(self._planner)
+        self._looks = Looks(client, self._records, self._control, trust)
         self._native_calls = NativeCalls(
-            client, self._records, self._looks, timeout=settings.timeout, brief=self._brief
+            client, self._records, self._looks, trust, timeout=settings.timeout, brief=self._brief
+        )
+        self._numbers = Numbers(
+            client,
+            self._records,
+            self._looks,
+            pool=assume.numbers == "listed",
+            timeout=settings.timeout,
+            brief=self._brief,
         )
         self._wants_live = settings.wsdl == "live"
 
@@ -71,6 +84,8 @@ class SippulsePlatform:
     async def call(self, step: Step, guard: Guard) -> Reply:
         if isinstance(step, NativeStep):
             return await self._native_calls.call(step, guard)
+        if step.name in NUMBER_STEPS:
+            return await self._numbers.call(step, guard)
         match step.name:
             case "retrieveSubscriber":
                 return await self._get(step)
@@ -78,8 +93,6 @@ class SippulsePlatform:
                 return await self._credit(step)
             case "removeSubscriber":
                 return await self._remove(step, guard)
-            case "updateSubscriber" | "updateSubscriberServices":
-                return await self._update(step, guard)
             case _:
                 return await self._do(step, arguments(step), guard)
 
@@ -112,10 +125,6 @@ class SippulsePlatform:
         )
         if isinstance(heard.what, Answered):
             return Reply(Done({**output_of(step, heard.what.value), **output}), heard.exchange)
-        if step.effect is Effect.SET and isinstance(heard.what, Refused) and not heard.what.certain:
-            explained = await within(self._brief, self._records.explained(name_in(step), heard.what))
-            # The answer to the call stands, whatever became of the question behind it.
-            return Reply(explained if isinstance(explained, Refused) else heard.what, heard.exchange)
         return Reply(heard.what, heard.exchange)
 
     async def _get(self, step: Step) -> Reply:
@@ -151,22 +160,6 @@ class SippulsePlatform:
             case unread:
                 return Reply(not_sent(unread), exchange)
 
-    async def _update(self, step: Step, guard: Guard) -> Reply:
-        """Nobody knows whether a field left out keeps its value: read, merge, send all."""
-        found, exchange = await self._read(step, self._brief)
-        match found:
-            case Record(fields):
-                merge = record_with if step.name == "updateSubscriber" else services_with
-                try:
-                    merged = merge(fields, step.params)
-                except Unsafe as error:
-                    return Reply(Refused(Code.CANNOT_UPDATE_SAFELY, str(error), certain=True), exchange)
-                return await self._do(step, {"subscriber": merged}, guard)
-            case Absent():
-                return Reply(nobody(name_in(step)), exchange)
-            case unread:
-                return Reply(not_sent(unread), exchange)
-
     async def _read(self, step: Step, seconds: float) -> tuple[Record | Absent | Unread, Exchange]:
         """The step's subscriber; what "absent" means may take more reads than one, in `seconds` altogether."""
         try:
@@ -186,6 +179,8 @@ class SippulsePlatform:
     async def _look(self, step: Step) -> Reading | Unread:
         if isinstance(step, NativeStep):
             return await self._looks.look(step)
+        if step.name in NUMBER_STEPS:
+            return await self._numbers.look(step)
         name = name_in(step)
         if step.effect is Effect.INCREMENT:
             balance = await self._records.balance(name)
@@ -195,8 +190,7 @@ class SippulsePlatform:
             case Record(fields):
                 return reading_of(step, fields)
             case Absent():
-                # A set had no effect on what is not there: called again, it will be refused.
-                return Reading(present=False, matches=False if step.effect is Effect.SET else None)
+                return Reading(present=False)
             case unread:
                 return unread
 
@@ -243,10 +237,6 @@ def output_of(step: Step, value: Any) -> dict[str, Any]:
 
 def reading_of(step: Step, fields: Mapping[str, Any]) -> Reading:
     """What a record that is there shows about a step."""
-    if step.effect is Effect.SET:
-        field, wanted = FLAGS.get(step.name, ("", False))
-        value = fields.get(field)
-        return Reading(matches=None if value is None else value is wanted)
     platform_id = None if fields.get("id") is None else str(fields["id"])
     record = ours(fields, secrets=False)
     if step.effect is not Effect.CREATE:

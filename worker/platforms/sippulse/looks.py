@@ -19,9 +19,9 @@ from worker.platforms.port import Unread
 from worker.platforms.sippulse.answers import Answered
 from worker.platforms.sippulse.client import Client
 from worker.platforms.sippulse.fields import differing, filled_in, money, ours, same
-from worker.platforms.sippulse.merge import is_masked
-from worker.platforms.sippulse.native import NativeStep
+from worker.platforms.sippulse.merge import Trust
 from worker.platforms.sippulse.records import Absent, Name, Read, Record, Records, is_nameless
+from worker.platforms.sippulse.steps import NativeStep
 
 Row = Mapping[str, Any]
 
@@ -39,8 +39,8 @@ SECRET_READS = {
 class Looks:
     """`control`: a read with the same login that succeeds when all is well."""
 
-    def __init__(self, client: Client, records: Records, control: Read) -> None:
-        self._client, self._records, self._control = client, records, control
+    def __init__(self, client: Client, records: Records, control: Read, trust: Trust) -> None:
+        self._client, self._records, self._control, self._trust = client, records, control, trust
 
     async def look(self, step: NativeStep) -> Reading | Unread:
         if not step.readable:
@@ -98,7 +98,7 @@ class Looks:
             found.fields.get(name) is not None
             and same(
                 kinds[name],
-                step.params[value.name] if isinstance(value, Param) else value,
+                step.find(value.name) if isinstance(value, Param) else value,
                 found.fields[name],
             )
             for name, value in wanted.items()
@@ -229,8 +229,10 @@ class Looks:
         what = (await self._client.call(read, person_of(step).arguments)).what
         if not isinstance(what, Answered):
             return await self._records.explained(person_of(step), what)
-        value = None if is_masked(what.value) else what.value
-        new, old = step.params["newPassword"], step.params["actualPassword"]
+        value = self._trust.retrieved(what.value)
+        new, old = step.params["newPassword"], step.params.get("actualPassword")
+        if old is None:  # the order does not say which it replaces: whichever there is
+            return Reading(matches=value == new, old_secret_works=value not in (None, new))
         return Reading(matches=value == new, old_secret_works=value == old)
 
     async def _signs_in(self, step: NativeStep, read: str) -> Reading | Unread:

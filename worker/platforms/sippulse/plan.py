@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from decimal import Decimal, InvalidOperation, localcontext
+from dataclasses import replace
+from decimal import Decimal
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Any
@@ -13,79 +12,46 @@ from typing import Any
 from worker.domain.effect import Effect
 from worker.messages.errors import Code, Problem
 from worker.platforms.port import Order, Step
-from worker.platforms.sippulse.fields import (
-    BY_WIRE,
-    DEFAULTS,
-    IDENTITY,
-    MANDATORY,
-    OURS,
-    Scalar,
-    flat,
-    money,
-    sayable,
-    wire_value,
+from worker.platforms.sippulse.fields import BY_WIRE, DEFAULTS, Scalar
+from worker.platforms.sippulse.given import (
+    KINDS,
+    Wrong,
+    decimal,
+    finer,
+    kinds_of,
+    name_of,
+    noted,
+    ordered_fields,
+    typed,
 )
-from worker.platforms.sippulse.records import Name
+from worker.platforms.sippulse.steps import Maker, NativeStep
+from worker.platforms.sippulse.update import SERVICES, WHOLE, Changes, change_password, forwarding, part
 from worker.settings import SippulseSettings
 
-MOST_NOTE = 250  # characters of addCredit.obs
 REMOVE = "removeSubscriber"
-BESIDE = ("platform", "subscriber", "if_exists", "platform_fields", "cps", "keep_alive")
 # Commands after which there is a subscriber that could be reloaded.
 RELOADABLE = frozenset(
     {
         "subscriber.create",
+        "subscriber.update",
         "subscriber.block",
         "subscriber.activate",
         "calls.block",
         "calls.unblock",
         "credit.add",
+        "password.change",
+        "forwarding.set",
     }
 )
+NUMBERED = frozenset({"number.assign", "number.release"})  # after which there is a number to reload
 IF_EXISTS = ("reject", "adopt", "update")
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """One kind of calls: the pair of operations, and the field that shows the state (None: nothing does)."""
-
-    block: str
-    unblock: str
-    field: str | None
-    when_blocked: bool = False
-
-
-KINDS: Mapping[str, Kind] = MappingProxyType(
-    {
-        "outgoing": Kind("blockOutgoingCalls", "activateOutgoingCalls", "activeOutgoingCalls"),
-        "incoming": Kind("blockIncommingCalls", "activateIncommingCalls", "activeIncomingCalls"),
-        "collect": Kind("blockCollectCalls", "activateCollectCalls", "blockCollectCalls", when_blocked=True),
-        "anonymous": Kind(
-            "blockAnonymousCalls", "activateAnonymousCalls", "blockAnonymousCalls", when_blocked=True
-        ),
-        "private": Kind("blockPrivacyCalls", "activatePrivacyCalls", None),
-        # 0303 is the prefix that Brazilian call centers must call from.
-        "call_center": Kind("blockEntry0303", "activateEntry0303", "blockEntry0303", when_blocked=True),
-    }
-)
-# Operation -> the field that shows that it took effect, and the value it then has.
-FLAGS: Mapping[str, tuple[str, bool]] = MappingProxyType(
-    {kind.block: (kind.field, kind.when_blocked) for kind in KINDS.values() if kind.field}
-    | {kind.unblock: (kind.field, not kind.when_blocked) for kind in KINDS.values() if kind.field}
-)
-
-
-class Wrong(Exception):
-    """Carries the Problem out of the planning."""
-
-    def __init__(self, code: Code, message: str, field: str | None = None) -> None:
-        super().__init__(message)
-        self.problem = Problem(code, message, field)
+LIST, ASSIGN, RELEASE = "DidWS.listByAcc", "DidWS.insertDid", "DidWS.deleteDid"
+RELOAD = "ReloadModulesWS.reloadDid"
 
 
 class Planner:
     """`has(endpoint)`: whether the server's WSDL has `Service.operation`; `lacks(endpoint, arguments)`: names
-    in the arguments that it does not have."""
+    in the arguments that it does not have; `answers(endpoint, field)`: the answer has the field."""
 
     def __init__(
         self,
@@ -93,20 +59,28 @@ class Planner:
         settings: SippulseSettings,
         has: Callable[[str], bool],
         lacks: Callable[[str, Mapping[str, Any]], list[str]],
+        answers: Callable[[str, str], bool],
     ) -> None:
         self._name, self._settings, self._has, self._lacks = name, settings, has, lacks
+        self.maker = Maker(has, answers)
         self._plans: dict[str, Callable[[Order], tuple[Step, ...]]] = {
             "subscriber.create": self._create,
+            "subscriber.update": self._update,
             "subscriber.get": lambda order: (self._about(order, "retrieveSubscriber", Effect.READ),),
             "subscriber.remove": lambda order: (
                 replace(self._about(order, REMOVE, Effect.DELETE), removes=True),
             ),
-            "subscriber.block": lambda order: (self._silent(order, "blockSubscriber"),),
-            "subscriber.activate": lambda order: (self._silent(order, "activateSubscriber"),),
-            "calls.block": lambda order: self._calls(order, lambda kind: kind.block),
-            "calls.unblock": lambda order: self._calls(order, lambda kind: kind.unblock),
+            "subscriber.block": lambda order: (self._set(order, "blockSubscriber"),),
+            "subscriber.activate": lambda order: (self._set(order, "activateSubscriber"),),
+            "calls.block": lambda order: self._calls(order, 0),
+            "calls.unblock": lambda order: self._calls(order, 1),
             "credit.add": self._credit,
             "credit.get": lambda order: (self._about(order, "retrieveCredit", Effect.READ),),
+            "password.change": self._password,
+            "number.assign": numbers_assign,
+            "number.release": numbers_release,
+            "number.list": lambda order: (number_step(order, LIST, Effect.READ),),
+            "forwarding.set": lambda order: forwarding(self.maker, name_of(order.data), order.data),
         }
 
     def plan(self, order: Order) -> tuple[Step, ...] | Problem:
@@ -153,32 +127,32 @@ class Planner:
 
     # Steps ---------------------------------------------------------------------------------------
 
-    def _about(self, order: Order, operation: str, effect: Effect, *, readable: bool = True) -> Step:
-        params = name_of(order.data).arguments
-        return Step(operation, f"SubscriberWS.{operation}", effect, params, readable=readable)
+    def _about(self, order: Order, operation: str, effect: Effect) -> Step:
+        return Step(operation, f"SubscriberWS.{operation}", effect, name_of(order.data).arguments)
 
-    def _silent(self, order: Order, operation: str) -> Step:
-        """A set that no read of the platform shows."""
-        return self._about(order, operation, Effect.SET, readable=False)
+    def _set(self, order: Order, operation: str, **more: Any) -> Step:
+        return self.maker.step(f"SubscriberWS.{operation}", name_of(order.data).arguments, **more)
 
-    def _calls(self, order: Order, pick: Callable[[Kind], str]) -> tuple[Step, ...]:
+    def _calls(self, order: Order, way: int) -> tuple[Step, ...]:
+        """A step a kind. `way`: 0 blocks, 1 unblocks."""
         kinds = kinds_of(order.data)
-        steps = []
-        for name in kinds:
-            operation = pick(KINDS[name])
-            params, readable = name_of(order.data).arguments, operation in FLAGS
-            promises = {"kinds": [name]}
-            steps.append(
-                Step(
-                    operation,
-                    f"SubscriberWS.{operation}",
-                    Effect.SET,
-                    params,
-                    readable=readable,
-                    promises=promises,
-                )
-            )
-        return tuple(steps)
+        return tuple(self._set(order, KINDS[kind][way], promises={"kinds": [kind]}) for kind in kinds)
+
+    def _update(self, order: Order) -> tuple[Step, ...]:
+        changes = order.data.get("changes")
+        steps = (
+            Changes(self.maker, name_of(order.data), changes).steps() if isinstance(changes, Mapping) else ()
+        )
+        if not steps:
+            raise Wrong(Code.MISSING_FIELD, "changes has to name at least one field", "changes")
+        return steps
+
+    def _password(self, order: Order) -> tuple[Step, ...]:
+        new, old = (_secret(order.data, name) for name in ("new_password", "current_password"))
+        if new is None:
+            raise Wrong(Code.MISSING_FIELD, "new_password is needed", "new_password")
+        name = name_of(order.data)
+        return (change_password(self.maker, "SubscriberWS.changePassword", name, new, old),)
 
     def _credit(self, order: Order) -> tuple[Step, ...]:
         amount = self.amount(order.data.get("amount"))
@@ -214,13 +188,18 @@ class Planner:
             raise Wrong(Code.INVALID_FIELD, f"if_exists is one of {', '.join(IF_EXISTS)}", "if_exists")
         ordered = {**name.arguments, **ordered_fields(data)}
         params = {**name.arguments, "subscriber": self.complete(ordered), "ordered": ordered}
-        steps = [Step("insertSubscriber", "SubscriberWS.insertSubscriber", Effect.CREATE, params,
-                      if_exists=if_exists)]  # fmt: skip
+        steps: list[Step] = [
+            Step(
+                "insertSubscriber",
+                "SubscriberWS.insertSubscriber",
+                Effect.CREATE,
+                params,
+                if_exists=if_exists,
+            )
+        ]
         if if_exists == "update":
-            steps.append(Step("updateSubscriber", "SubscriberWS.updateSubscriber", Effect.SET,
-                              {**name.arguments, "ordered": ordered},
-                              readable=False, after_adoption=True))  # fmt: skip
-        return (*steps, *self._services(data, name, ordered, if_exists))
+            steps.append(self.maker.update(WHOLE, ordered, after_adoption=True))
+        return (*steps, *self._services(data, ordered, if_exists))
 
     def complete(self, ordered: Mapping[str, Scalar]) -> dict[str, Scalar]:
         """What was ordered over what is assumed of the platform over the documented defaults."""
@@ -231,7 +210,7 @@ class Planner:
         return {**DEFAULTS, **assumed, **ordered}
 
     def _services(
-        self, data: Mapping[str, Any], name: Name, ordered: Mapping[str, Scalar], if_exists: str
+        self, data: Mapping[str, Any], ordered: Mapping[str, Scalar], if_exists: str
     ) -> tuple[Step, ...]:
         """cps and keepAlive stand in no record: they are written together, and never read."""
         given = {field: data[field] for field in ("cps", "keep_alive") if data.get(field) is not None}
@@ -246,25 +225,20 @@ class Planner:
                 missing,
             )
         both = {field: typed(field, "int", value) for field, value in {**self._unsaid(), **given}.items()}
-        params = {
-            **name.arguments,
-            "ordered": ordered,
-            "services": {"cps": both["cps"], "keepAlive": both["keep_alive"]},
-        }
-        endpoint = "SubscriberWS.updateSubscriberServices"
-        return (Step("updateSubscriberServices", endpoint, Effect.SET, params, readable=False),)
+        services = {"cps": both["cps"], "keepAlive": both["keep_alive"]}
+        return (self.maker.update(SERVICES, {**part(SERVICES, ordered), **services}),)
 
     def _unsaid(self) -> dict[str, Any]:
         """The other of cps and keep_alive on a new subscriber: 0, as what a Java client leaves out."""
         return {"cps": self._settings.assume.cps, "keep_alive": self._settings.assume.keep_alive}
 
     def _reload(self, order: Order, command: str) -> tuple[Step, ...]:
-        if command not in self._settings.reload_after or command not in RELOADABLE:
+        if command not in self._settings.reload_after:
             return ()
-        params = name_of(order.data).arguments
-        return (
-            Step("reloadSubscriber", "ReloadModulesWS.reloadSubscriber", Effect.SET, params, readable=False),
-        )
+        if command in RELOADABLE:
+            endpoint = "ReloadModulesWS.reloadSubscriber"
+            return (self.maker.step(endpoint, name_of(order.data).arguments),)
+        return (number_step(order, RELOAD, Effect.SET, readable=False),) if command in NUMBERED else ()
 
 
 def covers(pattern: str, type_: str) -> bool:
@@ -272,117 +246,71 @@ def covers(pattern: str, type_: str) -> bool:
     return fnmatchcase(type_, pattern) or fnmatchcase(type_.rpartition(".")[0], pattern)
 
 
-# By step: params that are ours alone. The record's operations take one object, which holds the name.
+def _secret(data: Mapping[str, Any], field: str) -> str | None:
+    value = data.get(field)
+    return None if value is None else str(typed(field, "string", value))
+
+
+# Numbers ----------------------------------------------------------------------------------------------
+
+
+def numbers_assign(order: Order) -> tuple[Step, ...]:
+    name, fee = name_of(order.data), order.data.get("monthly_fee")
+    did: dict[str, Scalar] = {
+        "accountCode": str(name),
+        "aliasUsername": number_of(order.data),
+        **name.arguments,
+        "didToRuri": False,
+        "reverseBilling": bool(order.data.get("toll_free")),
+    }
+    if fee is not None:
+        did["monthlySubscription"] = decimal("monthly_fee", fee)
+    named = {each for each in ("monthly_fee", "toll_free") if order.data.get(each) is not None}
+    step = number_step(order, ASSIGN, Effect.CREATE, did=did, ordered=named)
+    return (replace(step, promises={"number": number_of(order.data)}),)
+
+
+def numbers_release(order: Order) -> tuple[Step, ...]:
+    """The platform removes by its own number of the entry, which is read first and kept with the command."""
+    remove = number_step(order, RELEASE, Effect.DELETE)
+    return number_step(order, LIST, Effect.READ, only=number_of(order.data)), remove
+
+
+def number_step(order: Order, endpoint: str, effect: Effect, *, readable: bool = True, **more: Any) -> Step:
+    params: dict[str, Any] = {**name_of(order.data).arguments, **more}
+    if endpoint != LIST:
+        params["number"] = number_of(order.data)
+    if endpoint in (RELEASE, RELOAD) and (found := did_id(order)) is not None:
+        params["didId"] = found
+    return Step(endpoint.partition(".")[2], endpoint, effect, params, readable=readable)
+
+
+def did_id(order: Order) -> int | None:
+    """What the platform calls the entry, as an earlier step of the command found it."""
+    found = [step.get("output", {}).get("platform_id") for step in order.finished]
+    return next((int(each) for each in found if each is not None), None)
+
+
+def number_of(data: Mapping[str, Any]) -> str:
+    number = str(typed("number", "string", data.get("number") or "")).strip()
+    if not number:
+        raise Wrong(Code.MISSING_FIELD, "number is needed", "number")
+    return number
+
+
+# By step: params that are ours alone.
 _OURS_ALONE: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "insertSubscriber": frozenset({"username", "domain", "ordered"}),
-        "updateSubscriber": frozenset({"username", "domain", "ordered"}),
-        "updateSubscriberServices": frozenset({"username", "domain", "ordered", "services"}),
+        **dict.fromkeys(
+            ("insertDid", "deleteDid", "listByAcc", "reloadDid"),
+            frozenset({"username", "domain", "number", "ordered", "only"}),
+        ),
     }
 )
 
 
 def arguments(step: Step) -> dict[str, Any]:
     """What of a step's params goes on the wire, apart from what has to be read and merged first."""
-    alone = _OURS_ALONE.get(step.name, frozenset())
+    alone = frozenset() if isinstance(step, NativeStep) else _OURS_ALONE.get(step.name, frozenset())
     return {name: value for name, value in step.params.items() if name not in alone}
-
-
-def noted(order: Order, note: Scalar) -> str:
-    """What the platform keeps with a credit: the command's id comes first."""
-    return f"{sayable(order.id)} {note}".strip()[:MOST_NOTE]
-
-
-def name_of(data: Mapping[str, Any]) -> Name:
-    subscriber = data.get("subscriber")
-    if not isinstance(subscriber, Mapping):
-        raise Wrong(Code.MISSING_FIELD, "subscriber with username and domain is needed", "subscriber")
-    parts = {}
-    for part in ("username", "domain"):
-        value = str(typed(f"subscriber.{part}", "string", subscriber.get(part) or ""))
-        if not value.strip():
-            raise Wrong(Code.MISSING_FIELD, f"subscriber.{part} is needed", f"subscriber.{part}")
-        parts[part] = value
-    return Name(**parts)
-
-
-def kinds_of(data: Mapping[str, Any]) -> tuple[str, ...]:
-    """In the order sent, each once."""
-    kinds = data.get("kinds") or ["outgoing"]
-    if not isinstance(kinds, (list, tuple)):
-        raise Wrong(Code.INVALID_FIELD, "kinds is a list", "kinds")
-    for kind in kinds:
-        if kind not in KINDS:
-            raise Wrong(Code.INVALID_FIELD, f"kinds can be {', '.join(KINDS)}", "kinds")
-    return tuple(dict.fromkeys(kinds))
-
-
-def ordered_fields(data: Mapping[str, Any]) -> dict[str, Scalar]:
-    """What was ordered, by the platform's names; platform_fields go over ours."""
-    found: dict[str, Scalar] = {}
-    for ours, value in flat({name: value for name, value in data.items() if name not in BESIDE}):
-        if ours not in OURS:
-            raise Wrong(Code.INVALID_FIELD, f"{ours} is no field of subscriber.create: see its schema", ours)
-        found[OURS[ours].wire] = typed(ours, OURS[ours].type, value)
-    if "lowCreditLimit" in found:
-        found["lowCreditNotification"] = True  # what the limit is for; platform_fields can say otherwise
-    for ours in MANDATORY:
-        if found.get(OURS[ours].wire) in (None, "") and not _by_platform_field(data, OURS[ours].wire):
-            raise Wrong(Code.MISSING_FIELD, f"{ours} is needed to create a subscriber", ours)
-    return {**found, **platform_fields(data)}
-
-
-def _by_platform_field(data: Mapping[str, Any], wire: str) -> bool:
-    given = data.get("platform_fields")
-    return isinstance(given, Mapping) and given.get(wire) not in (None, "")
-
-
-def platform_fields(data: Mapping[str, Any]) -> dict[str, Scalar]:
-    given = data.get("platform_fields") or {}
-    if not isinstance(given, Mapping):
-        raise Wrong(
-            Code.INVALID_FIELD, "platform_fields is an object of subscriberDTO's names", "platform_fields"
-        )
-    found = {}
-    for name, value in given.items():
-        where = f"platform_fields.{name}"
-        if name in IDENTITY:
-            raise Wrong(
-                Code.INVALID_FIELD, f"{where} would make it another subscriber: use subscriber", where
-            )
-        if name not in BY_WIRE:
-            raise Wrong(
-                Code.INVALID_FIELD,
-                f"{where} is no field of subscriberDTO, which has {', '.join(BY_WIRE)}",
-                where,
-            )
-        if value is not None:
-            found[name] = typed(where, BY_WIRE[name].type, value)
-    return found
-
-
-def decimal(field: str, given: Any) -> Decimal:
-    if given is None:
-        raise Wrong(Code.MISSING_FIELD, f"{field} is needed", field)
-    try:
-        if not isinstance(given, str) or not re.fullmatch(r"-?[0-9]{1,15}(\.[0-9]{1,15})?", given):
-            raise ValueError("it has to be a decimal string such as 12.34")
-        amount = Decimal(given)
-        wire_value("double", amount)
-        money(amount)
-    except (ValueError, InvalidOperation) as error:
-        raise Wrong(Code.INVALID_FIELD, f"{field}: {error}", field) from None
-    return amount
-
-
-def finer(amount: Decimal, step: Decimal) -> bool:
-    with localcontext() as context:
-        context.prec = 60  # the default's 28 digits are too few for a large amount and a small step
-        return amount % step != 0
-
-
-def typed(field: str, kind: str, value: Any) -> Scalar:
-    try:
-        return wire_value(kind, value)
-    except ValueError as error:
-        raise Wrong(Code.INVALID_FIELD, f"{field}: {error}", field) from None
