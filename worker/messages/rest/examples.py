@@ -41,6 +41,8 @@ def _value(schema: Schema) -> Any:
             return [_value(schema.get("items", {}))]
         case "object":
             needs = schema.get("required", ())
-            return {name: _value(each) for name, each in schema.get("properties", {}).items() if name in needs}
+            return {
+                name: _value(each) for name, each in schema.get("properties", {}).items() if name in needs
+            }
         case kind:
             return OF_A_TYPE[kind]

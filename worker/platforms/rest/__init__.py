@@ -8,7 +8,7 @@ from worker.messages.rest.document import table
 from worker.platforms.planning import Wrong, amount_of
 from worker.platforms.refusals import Refusals
 from worker.platforms.rest.answers import Answered, Answers, Declared, plain
-from worker.platforms.rest.client import Client, Heard, Login, NoLogin, NoPace, Pace
+from worker.platforms.rest.client import Client, FixedLogin, Heard, Login, NoLogin, NoPace, Pace
 from worker.platforms.rest.looks import Looks
 from worker.platforms.rest.platform import RestPlatform, open_transport
 from worker.platforms.rest.steps import Plan, RestStep, step_of
@@ -18,6 +18,7 @@ __all__ = [
     "Answers",
     "Client",
     "Declared",
+    "FixedLogin",
     "Heard",
     "Login",
     "Looks",

@@ -65,6 +65,20 @@ class NoLogin:
         return ()
 
 
+class FixedLogin(NoLogin):
+    """Headers that never change; their values are secrets."""
+
+    def __init__(self, headers: Mapping[str, str], secrets: Iterable[str] = ()) -> None:
+        """`secrets`: what in the headers is one, where that is less than a whole value."""
+        self._headers, self._secrets = dict(headers), (*headers.values(), *secrets)
+
+    async def headers(self) -> Mapping[str, str]:
+        return self._headers
+
+    def secrets(self) -> Iterable[str]:
+        return self._secrets
+
+
 class NoPace:
     """As fast as the engine lets us."""
 
