@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli import show
-from worker.cli.context import Json, Reason, actor, run, settings_of, with_journal
+from worker.cli.context import Json, Reason, actor, known, run, settings_of, with_journal
 from worker.cli.fields import FIELDS_HELP, data_of, list_fields, merged
-from worker.cli.platforms import known
 from worker.cli.stopped import of_platform
 
 if TYPE_CHECKING:

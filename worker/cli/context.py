@@ -112,6 +112,13 @@ def quieten(debug: bool) -> None:
             handler.setLevel(logging.CRITICAL + 1)
 
 
+def known(settings: Settings, name: str) -> None:
+    """Raises Fault for a platform that is not in the settings."""
+    if name not in settings.platforms:
+        names = ", ".join(sorted(settings.platforms)) or "none is configured"
+        raise Fault(f"unknown platform {name!r}: we know {names}", USAGE)
+
+
 def run(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(work)
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli import show
-from worker.cli.context import FAILED, USAGE, Fault, Json, Reason, actor, run, settings_of, with_journal
+from worker.cli.context import FAILED, Json, Reason, actor, known, run, settings_of, with_journal
+from worker.cli.learn import learn
 from worker.cli.stopped import resume_words
 
 if TYPE_CHECKING:
@@ -22,9 +23,9 @@ Platform = Annotated[str, typer.Argument(metavar="PLATFORM", help="Its name in t
 
 
 def mount(app: typer.Typer) -> None:
-    group = typer.Typer(help="See how platforms are; pause and resume them.", no_args_is_help=True)
+    group = typer.Typer(help="See how platforms are and behave; pause and resume them.", no_args_is_help=True)
     group.command("list")(list_)
-    for verb in (check, pause, resume):
+    for verb in (check, learn, pause, resume):
         group.command()(verb)
     app.add_typer(group, name="platforms")
 
@@ -168,9 +169,3 @@ def resume(context: typer.Context, platform: Platform, reason: Reason, as_json: 
         show.emit({"platform": platform, "resumed": stopped})
         return
     show.say(f"{platform} goes on" if stopped else f"{platform} was neither paused nor held")
-
-
-def known(settings: Settings, name: str) -> None:
-    if name not in settings.platforms:
-        names = ", ".join(sorted(settings.platforms)) or "none is configured"
-        raise Fault(f"unknown platform {name!r}: we know {names}", USAGE)

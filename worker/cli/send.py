@@ -23,11 +23,12 @@ from worker.cli.context import (
     Fault,
     Json,
     journal_of,
+    known,
     run,
     settings_of,
 )
+from worker.cli.dry_run import dry_run as shown
 from worker.cli.fields import FIELDS_HELP, data_of, list_fields, merged
-from worker.cli.platforms import known
 from worker.cli.stopped import of_platform
 
 if TYPE_CHECKING:
@@ -48,6 +49,22 @@ ENOUGH = (
     "parked",
 )  # then nothing comes by itself
 PARKED = "parked"
+
+
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Check it; show its steps, their requests, and what is read if an answer is lost. Sends nothing.",
+    ),
+]
+Against = Annotated[
+    bool,
+    typer.Option(
+        "--against-platform",
+        help="With --dry-run: also read whether the subscriber, domain, profile and rate plan are there.",
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +126,8 @@ def send(
             show_default=False,
         ),
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check it, show its steps, send nothing.")
-    ] = False,
+    dry_run: DryRun = False,
+    against_platform: Against = False,
     bulk: Annotated[bool, typer.Option("--bulk", help="By the bulk queue.")] = False,
     reply_to: Annotated[
         str | None, typer.Option(help="A queue that gets the answer too.", show_default=False)
@@ -123,6 +139,8 @@ def send(
     as_json: Json = False,
 ) -> None:
     """Send a command. A secret need not stand on the command line: FIELD=@FILE, FIELD=env:NAME."""
+    if against_platform and not dry_run:
+        raise Fault("--against-platform goes with --dry-run: it reads and sends nothing", USAGE)
     settings = settings_of(context)
     spec = _spec(type)
     content = _content(settings, spec, platform, fields or [], data)
@@ -135,7 +153,8 @@ def send(
             USAGE,
         )
     if dry_run:
-        run(_dry_run(settings, event, checked, as_json))
+        if not run(shown(settings, event, checked, against=against_platform, as_json=as_json)):
+            raise Fault("the platform is not as this command needs it, see above")
         return
     wish = Wish(event, _queue(bulk), wait, reply_to)
     answer = run(_send(settings, wish))
@@ -223,56 +242,6 @@ def _queue(bulk: bool) -> str:
     from worker.broker.topology import BULK, COMMANDS
 
     return BULK if bulk else COMMANDS
-
-
-# ---------------------------------------------------------------- dry run
-
-
-async def _dry_run(settings: Settings, event: Mapping[str, Any], checked: Checked, as_json: bool) -> None:
-    from worker.domain.redaction import without_secrets
-
-    steps = await _steps(settings, checked)
-    shown = {
-        "command": dict(event) | {"data": without_secrets(event["data"])},
-        "partitionkey": checked.partition_key,
-        "steps": steps,
-    }
-    if as_json:
-        show.emit(shown)
-        return
-    show.emit(shown["command"])
-    show.say(f"\npartitionkey  {checked.partition_key or 'none: it is answered at intake'}")
-    for step in steps:
-        show.say(
-            f"step  {step['endpoint']} ({step['effect']})  {json.dumps(step['params'], ensure_ascii=False)}"
-        )
-    show.say("nothing was sent")
-
-
-async def _steps(settings: Settings, checked: Checked) -> list[dict[str, Any]]:
-    from worker.domain.redaction import without_secrets
-    from worker.messages.errors import Problem
-    from worker.platforms.build import build
-    from worker.platforms.port import Order
-
-    if checked.platform is None:
-        return []
-    platform = await build(checked.platform, settings.platforms[checked.platform])
-    try:
-        plan = platform.plan(Order(checked.envelope.id, checked.envelope.type, checked.envelope.data))
-    finally:
-        await platform.close()
-    if isinstance(plan, Problem):
-        raise Fault(f"it would be rejected, {plan.code.value}: {plan.message}")
-    return [
-        {
-            "name": step.name,
-            "endpoint": step.endpoint,
-            "effect": step.effect.value,
-            "params": json.loads(json.dumps(without_secrets(dict(step.params)), default=str)),
-        }
-        for step in plan
-    ]
 
 
 # ---------------------------------------------------------------- sending

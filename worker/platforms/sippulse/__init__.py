@@ -12,7 +12,7 @@ from worker.platforms.sippulse.services import NEEDED, Services, Unusable, bundl
 from worker.platforms.transport import Transport
 from worker.settings import SippulseSettings
 
-__all__ = ["SippulsePlatform", "build"]
+__all__ = ["SippulsePlatform", "build", "connect"]
 
 MAX_ANSWER = 4 * 1024 * 1024  # bytes
 # Control reads must not wait behind calls that hang: places beside those of `concurrency`.
@@ -20,7 +20,12 @@ BESIDE_THE_CALLS = 4
 
 
 async def build(name: str, settings: SippulseSettings, _memory: Memory | None = None) -> SippulsePlatform:
-    """Load the WSDLs and open the transport. Raises ValueError where the settings ask for what is not there."""
+    """Raises ValueError where the settings ask for what is not there."""
+    return SippulsePlatform(name, settings, await connect(name, settings))
+
+
+async def connect(name: str, settings: SippulseSettings) -> Client:
+    """Load the WSDLs and open the transport; `close()` gives it back. Raises ValueError as `build` does."""
     try:
         refusals = Refusals(settings.refusals)
         services = await _services(settings)
@@ -38,7 +43,7 @@ async def build(name: str, settings: SippulseSettings, _memory: Memory | None = 
     client = Client(settings.url, Principal(settings.login, password), transport, services, refusals)
     if settings.wsdl == "live":
         client.services = await with_live(services, settings.url, client.fetch)
-    return SippulsePlatform(name, settings, client)
+    return client
 
 
 async def _services(settings: SippulseSettings) -> Services:

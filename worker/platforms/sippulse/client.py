@@ -56,21 +56,32 @@ class Client:
         secrets: Iterable[str] = (),
     ) -> Heard:
         """Send `Service.operation` once. `secrets`: values in `arguments` to keep out of what is noted."""
-        operation = self.services.find(endpoint) or await self.services.load(endpoint)
+        operation = await self.operation(endpoint)
         if operation is None:
             return _unsupported(endpoint, f"{endpoint} is not in this server's WSDL")
         try:
-            body = operation.build(self._with_login(operation, arguments))
+            body = operation.build(self.with_login(operation, arguments))
         except Unbuildable as error:
             return _unsupported(endpoint, str(error))
-        url = f"{self._url}/{operation.service}"
+        url = self.address(operation)
         sent = await self._transport.send(Request("POST", url, HEADERS, body, fresh), guard)
-        own = [secret for secret in secrets if secret]
-        masker = Masker([self._principal.password, *own]) if own else self._masker
+        masker = self.masker(secrets)
         exchange = _exchange(endpoint, body, sent, masker)
         return Heard(meaning(sent, operation, self._refusals, masker), exchange)
 
-    def _with_login(self, operation: Operation, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def operation(self, endpoint: str) -> Operation | None:
+        """As this server spells it, its WSDL loaded where it was not; None: it lacks it."""
+        return self.services.find(endpoint) or await self.services.load(endpoint)
+
+    def address(self, operation: Operation) -> str:
+        return f"{self._url}/{operation.service}"
+
+    def masker(self, secrets: Iterable[str]) -> Masker:
+        """Masks the administrator's password, and these."""
+        own = [secret for secret in secrets if secret]
+        return Masker([self._principal.password, *own]) if own else self._masker
+
+    def with_login(self, operation: Operation, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         """Where the subscriber signs in instead, there is no place for an administrator."""
         if "principal" not in operation.names:
             return arguments

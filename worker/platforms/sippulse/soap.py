@@ -163,6 +163,13 @@ class Operation:
             return known and known[0]
         return _named(known[1], inner)
 
+    def demanded(self, name: str) -> dict[str, str]:
+        """Fields without which this server takes no argument `name`: as it spells them -> the type."""
+        spelled = self.spelling(name)
+        element = dict(_children(self._bound.input.body)).get(spelled or "")
+        inside = [] if element is None else _children(element)
+        return {inner: str(each.type.qname.localname) for inner, each in inside if not each.is_optional}
+
     def answers(self, name: str) -> bool:
         """Whether the answer, or the objects in it, have a field of this name."""
         answer = dict(_children(self._bound.output.body))
