@@ -106,13 +106,15 @@ async def _study(platform: str, of: SippulseSettings, name: Name, given: Given) 
     client = await connect(platform, of)
     study = Study(client, of, name, given)
     try:
-        with _stopped_gently():
+        with _stopped_gently() as stopped:
             await study.run(lambda what: tell(f"{what} …"))
     except CannotLearn as error:
         rest = "" if study.report.clean else f". {left_behind(name)}"
         raise Fault(f"{error}{rest}") from None
     except asyncio.CancelledError:
         tell("broken off: " + (f"{name} is not there" if study.report.clean else left_behind(name)))
+        if stopped.is_set():
+            raise typer.Exit(128 + signal.SIGTERM) from None
         raise
     finally:
         await client.close()
@@ -120,13 +122,18 @@ async def _study(platform: str, of: SippulseSettings, name: Name, given: Given) 
 
 
 @contextmanager
-def _stopped_gently() -> Iterator[None]:
-    """SIGTERM ends it as Ctrl-C does: what was made is removed first."""
-    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+def _stopped_gently() -> Iterator[asyncio.Event]:
+    """SIGTERM ends it as Ctrl-C does: what was made is removed first. The event says that it came."""
+    task, loop, stopped = asyncio.current_task(), asyncio.get_running_loop(), asyncio.Event()
     assert task is not None
-    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+
+    def stop() -> None:
+        stopped.set()
+        task.cancel()
+
+    loop.add_signal_handler(signal.SIGTERM, stop)
     try:
-        yield
+        yield stopped
     finally:
         loop.remove_signal_handler(signal.SIGTERM)
 

@@ -1,0 +1,326 @@
+"""`worker platforms learn` against every way that the simulated platform may behave."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import os
+import signal
+import sys
+import tomllib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.engine import eventually
+from worker.cli import main
+from worker.platforms.sippulse import connect
+from worker.platforms.sippulse.learn import CannotLearn, Given, Report, Study
+from worker.platforms.sippulse.records import Name
+from worker.settings import SippulseAssume, SippulseSettings, load
+from worker.simulators.sippulse import Simulator, SimulatorConfig, serve
+from worker.simulators.sippulse.config import CHOICES
+
+DOMAIN = "voip.example"
+TEST = Name("5511999990000", DOMAIN)
+LOGIN, PASSWORD = "admin", "adm-secret-of-staging"
+ME = ("--subscriber", str(TEST))
+
+Start = Callable[..., Awaitable[Simulator]]
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Start]:
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def begin(**config: Any) -> Simulator:
+            usual = {"password": PASSWORD, "domains": [DOMAIN], "rate_plans": ["standard"]}
+            sim = await serve(0, config=SimulatorConfig.from_values({**usual, **config}))
+            stack.push_async_callback(sim.close)
+            return sim
+
+        yield begin
+
+
+def settings_for(sim: Simulator, **given: Any) -> SippulseSettings:
+    keys = {"url": sim.url, "login": LOGIN, "password": PASSWORD, "timeout": 2.0, **given}
+    return SippulseSettings(kind="sippulse", environment="staging", **keys)
+
+
+async def learned(sim: Simulator, **given: Any) -> Report:
+    settings = settings_for(sim, **given)
+    client = await connect("sippulse-st", settings)
+    study = Study(client, settings, TEST, Given())
+    try:
+        await study.run(lambda _: None)
+    finally:
+        await client.close()
+    return study.report
+
+
+def found(report: Report) -> dict[str, Any]:
+    return {each.key: each.value for each in report.findings if each.value is not None}
+
+
+# What each switch of the simulator is in the settings. `domains` is the platform's own, and nothing to assume.
+MEANS: Mapping[tuple[str, str], dict[str, Any]] = {
+    ("absent", "fault"): {"absent_is_undeclared_fault": False},
+    ("absent", "empty"): {"absent_is_undeclared_fault": False},
+    ("absent", "undeclared"): {"absent_is_undeclared_fault": True},
+    ("absent", "record"): {"absent_is_undeclared_fault": False},
+    ("absent_writes", "fault"): {"absent_writes": "refused"},
+    ("absent_writes", "silent"): {"absent_writes": "silent"},
+    ("duplicates", "refuse"): {"duplicates": "refused"},
+    ("duplicates", "double"): {"duplicates": "doubled"},
+    ("passwords", "returned"): {"passwords": "returned", "retrieve_password": "clear"},
+    ("passwords", "empty"): {"passwords": "empty", "retrieve_password": "hidden"},
+    ("passwords", "masked"): {"passwords": "masked", "retrieve_password": "hidden"},
+    ("password_reads", "same"): {"retrieve_password": "clear"},
+    ("password_reads", "returned"): {"retrieve_password": "clear"},
+    ("password_reads", "empty"): {"retrieve_password": "hidden"},
+    ("password_reads", "masked"): {"retrieve_password": "hidden"},
+    ("customer_password", "portal"): {"customer_password": "portal"},
+    ("customer_password", "sip"): {"customer_password": "sip"},
+    ("domains", "any"): {},
+    ("domains", "listed"): {},
+    ("omitted", "clear"): {"left_out": "cleared"},
+    ("omitted", "keep"): {"left_out": "kept"},
+    ("reached", "accept"): {"already_reached": "accepted"},
+    ("reached", "refuse"): {"already_reached": "refused"},
+    ("rounding", "exact"): {"rounding": "exact"},
+    ("rounding", "cents"): {"rounding": "cents"},
+}
+USUAL = {
+    "absent_is_undeclared_fault": False,
+    "absent_writes": "refused",
+    "duplicates": "refused",
+    "passwords": "returned",
+    "retrieve_password": "clear",
+    "customer_password": "portal",
+    "left_out": "cleared",
+    "already_reached": "accepted",
+    "rounding": "exact",
+}
+
+
+def test_every_switch_of_the_simulator_is_learned() -> None:
+    assert {(name, value) for name, values in CHOICES.items() for value in values} == set(MEANS)
+
+
+@pytest.mark.parametrize(("switch", "value"), MEANS)
+async def test_what_a_platform_does_is_measured_and_nothing_is_left_of_it(
+    start: Start, switch: str, value: str
+) -> None:
+    sim = await start(switches={switch: value})
+    report = await learned(sim)
+    assert found(report) == {**USUAL, **MEANS[switch, value]}
+    assert report.clean
+    assert len(sim.platform) == 0
+    SippulseAssume(**found(report))
+
+
+async def test_everything_otherwise_at_once_is_measured_too(start: Start) -> None:
+    otherwise = {name: values[-1] for name, values in CHOICES.items()}
+    sim = await start(switches=otherwise)
+    expected = {**USUAL}
+    for name, value in otherwise.items():
+        expected |= MEANS[name, value]
+    assert found(await learned(sim)) == expected | {"retrieve_password": "hidden"}
+    assert len(sim.platform) == 0
+
+
+async def test_how_faults_are_worded_is_learned_without_the_subscribers_name(start: Start) -> None:
+    sim = await start(switches={"reached": "refuse"})
+    report = await learned(sim)
+    assert report.refusals == {
+        r"Subscriber \S+@\S+ not found": "not_found",
+        r"Subscriber \S+@\S+ already exists": "already_exists",
+        "Nothing to do: the subscriber is in that state already": "already_exists",
+    }
+    settings_for(sim, refusals=report.refusals)
+
+
+async def test_a_text_that_stands_for_everything_is_no_refusal(start: Start) -> None:
+    same = dict.fromkeys(("unknown_subscriber", "duplicate", "already_reached"), "Operation failed")
+    report = await learned(await start(texts=same, switches={"reached": "refuse"}))
+    assert report.refusals == {}
+    assert any("Operation failed" in note for note in report.notes)
+    assert found(report)["duplicates"] == "refused"
+
+
+async def test_what_cannot_be_seen_is_not_claimed(start: Start) -> None:
+    """Nobody shows the password, and signing in is refused: whether it was kept stays unknown."""
+    sim = await start(switches={"passwords": "masked", "omitted": "keep"})
+    sim.fail("authenticate", "declared")
+    report = await learned(sim)
+    unknown = {each.key: each.seen for each in report.findings if each.value is None}
+    assert set(unknown) == {"customer_password", "left_out"}
+    assert "nobody can see it" in unknown["left_out"]
+
+
+@pytest.mark.parametrize(
+    "operation", ["addCredit", "updateSubscriber", "blockSubscriber", "retrievePassword"]
+)
+async def test_an_operation_that_is_refused_is_said_and_the_rest_is_measured(
+    start: Start, operation: str
+) -> None:
+    sim = await start()
+    sim.fail(operation, "declared", text="not for you")
+    report = await learned(sim)
+    assert "not for you" in json.dumps([each.seen for each in report.findings])
+    assert len(found(report)) >= len(USUAL) - 2
+    assert len(sim.platform) == 0
+
+
+async def test_a_subscriber_that_is_not_ours_is_not_touched(start: Start) -> None:
+    sim = await start(subscribers=[{**TEST.arguments, "firstName": "Ana"}])
+    with pytest.raises(CannotLearn, match="is there already"):
+        await learned(sim)
+    assert len(sim.platform) == 1
+    assert not sim.platform.ledger.entries
+
+
+async def test_what_was_left_over_from_an_interrupted_run_is_removed_first(start: Start) -> None:
+    sim = await start(subscribers=[{**TEST.arguments, "contractNumber": "worker platforms learn"}])
+    assert found(await learned(sim)) == USUAL
+    assert len(sim.platform) == 0
+
+
+@pytest.mark.parametrize("kind", ["drop_after", "drop_before", "html500"])
+async def test_a_lost_answer_leaves_nothing_behind(start: Start, kind: str) -> None:
+    sim = await start()
+    sim.fail("insertSubscriber", kind, count=1)
+    with pytest.raises(CannotLearn, match="insertSubscriber is not answered"):
+        await learned(sim)
+    assert len(sim.platform) == 0
+
+
+async def test_a_removal_that_fails_is_said(start: Start) -> None:
+    sim = await start()
+    sim.fail("removeSubscriber", "declared")
+    report = await learned(sim)
+    assert not report.clean
+    assert len(sim.platform) == 1
+
+
+async def test_a_login_that_is_refused_measures_nothing(start: Start) -> None:
+    sim = await start()
+    with pytest.raises(CannotLearn, match="listDomains is not answered"):
+        await learned(sim, password="another")
+    assert not sim.platform.ledger.entries
+
+
+# On the command line -------------------------------------------------------------------------------
+
+
+def written(folder: Path, sim: Simulator, environment: str = "staging") -> Path:
+    file = folder / "worker.toml"
+    lines = {
+        "kind": "sippulse",
+        "url": sim.url,
+        "login": LOGIN,
+        "password": PASSWORD,
+        "environment": environment,
+    }
+    file.write_text(
+        "[platforms.sippulse-st]\n" + "".join(f'{key} = "{each}"\n' for key, each in lines.items())
+    )
+    return file
+
+
+@contextlib.asynccontextmanager
+async def verb(file: Path, *words: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    command = ("-m", "worker", "--config", str(file), "platforms", "learn", "sippulse-st", *words)
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=pipe,
+        stderr=pipe,
+        env={**os.environ},
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def done(file: Path, *words: str) -> tuple[int | None, str, str]:
+    async with verb(file, *words) as process:
+        out, err = await process.communicate()
+    assert PASSWORD.encode() not in out + err
+    return process.returncode, out.decode(), err.decode()
+
+
+async def test_the_lines_that_are_printed_are_settings(start: Start, tmp_path: Path) -> None:
+    sim = await start(switches={"passwords": "masked", "omitted": "keep", "reached": "refuse"})
+    file = written(tmp_path, sim)
+    code, out, err = await done(file, *ME, "--yes")
+    assert (code, "makes the subscriber" in err) == (0, True)
+    table = tomllib.loads(out)["platforms"]["sippulse-st"]
+    assert table["assume"]["left_out"] == "kept"
+    file.write_text(f"{file.read_text()}\n{out}")
+    assume = load(file, {}).platforms["sippulse-st"].assume  # type: ignore[attr-defined] # of this kind
+    assert (assume.passwords, assume.already_reached) == ("masked", "refused")
+    assert "# not measured: numbers" in out
+    assert "vi_cdrs" in out
+
+
+async def test_programs_get_json(start: Start, tmp_path: Path) -> None:
+    code, out, _ = await done(written(tmp_path, await start()), *ME, "--yes", "--json")
+    told = json.loads(out)
+    assert (code, told["assume"], told["removed"]) == (0, USUAL, True)
+
+
+@pytest.mark.parametrize(
+    ("environment", "words", "said"),
+    [
+        ("production", (*ME, "--yes"), 'environment = "staging"'),
+        ("staging", ME, "nothing was written: nobody can be asked here, --yes says that it may"),
+        ("staging", ("--subscriber", "nobody", "--yes"), "--subscriber: write USER@DOMAIN"),
+    ],
+)
+async def test_nothing_is_written_in_production_or_unasked(
+    start: Start, tmp_path: Path, environment: str, words: tuple[str, ...], said: str
+) -> None:
+    sim = await start()
+    file = written(tmp_path, sim, environment)
+    with redirect_stderr(io.StringIO()) as err, redirect_stdout(io.StringIO()) as out:
+        code = main(["--config", str(file), "platforms", "learn", "sippulse-st", *words])
+    assert (code, out.getvalue()) == (2, "")
+    assert said in err.getvalue()
+    assert not sim.platform.ledger.entries
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_an_interruption_leaves_the_platform_as_it_was(
+    start: Start, tmp_path: Path, number: signal.Signals
+) -> None:
+    sim = await start()
+    sim.fail("updateSubscriber", "delay", seconds=8)
+    async with verb(written(tmp_path, sim), *ME, "--yes") as process:
+        await eventually(
+            lambda: sim.platform.ledger.operations["updateSubscriber"].received, what="the change"
+        )
+        process.send_signal(number)
+        _, err = await process.communicate()
+    assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
+    assert f"broken off: {TEST} is not there" in err.decode()
+    assert "Traceback" not in err.decode()
+    assert len(sim.platform) == 0
+
+
+async def test_what_could_not_be_removed_is_said_and_ends_with_an_error(start: Start, tmp_path: Path) -> None:
+    sim = await start()
+    sim.fail("removeSubscriber", "declared", text="no")
+    code, _, err = await done(written(tmp_path, sim), *ME, "--yes")
+    assert code == 1
+    assert f"{TEST} may still be there: look, and remove it by hand" in err
