@@ -19,6 +19,7 @@ from tests.conformance.support import (
     claim,
     done,
     eventually,
+    inquiry,
     order,
     results,
     run_all,
@@ -29,6 +30,7 @@ from worker.journal.admission import Desk
 from worker.journal.driver import Tx
 from worker.journal.journal import StoredJournal
 from worker.journal.port import JournalDown, JournalError
+from worker.journal.sweeps import tell_delayed
 from worker.journal.vault import new_key
 from worker.sandbox.postgres import PrivatePostgres
 
@@ -273,3 +275,34 @@ async def test_cancelling_who_waits_leaves_the_journal_in_order(place: Place) ->
     ran = [id for ids in taken for id in ids]
     rest = await run_all(journal)
     assert sorted(ran + rest) == sorted(f"m-{n}" for n in range(20))
+
+
+async def test_rule_6_4_a_cancel_that_comes_with_the_word_of_a_delay_stands_behind_it(place: Place) -> None:
+    """Seed 701 of the storm: both took the same number in the command's events."""
+    journal = await place.open(notify_after=0.0)
+    other = await place.open(notify_after=0.0)
+    await admit(journal, order("m-1"))
+    told, go_on = asyncio.Event(), asyncio.Event()
+
+    async def say_delayed(tx: Tx) -> None:
+        await tell_delayed(tx, journal.core)
+        told.set()
+        await go_on.wait()
+
+    saying = asyncio.create_task(journal.run(say_delayed))
+    await told.wait()
+    cancelling = asyncio.create_task(admit(other, inquiry("cancel", "c-1", target_id="m-1")))
+    await eventually(lambda: waits_for_a_lock(place))
+    go_on.set()
+    await asyncio.gather(saying, cancelling)
+    numbers = {seen.what: seen.data["sequence"] for seen in await results(journal) if seen.id == "m-1"}
+    assert numbers == {"delayed": 1, "cancelled": 2}
+
+
+async def waits_for_a_lock(place: Place) -> bool:
+    connection = await asyncpg.connect(place.url)
+    try:
+        asked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        return bool(await connection.fetchval(asked))
+    finally:
+        await connection.close()

@@ -293,7 +293,8 @@ class Desk:
     async def _cancel(self, command: Row, envelope: Envelope) -> Row:
         """Only a command that waits and has done nothing can be cancelled by its sender (rule 1)."""
         await lock_lanes(self._tx, [command["lane_id"]])
-        [row] = await self._tx.rows("SELECT * FROM commands WHERE id = $1", command["id"])
+        # The row as well: the word of a delay goes by it alone, and both count the command's events.
+        [row] = await self._tx.rows("SELECT * FROM commands WHERE id = $1 FOR UPDATE", command["id"])
         if not untouched(row):
             return row
         problem = Problem(Code.CANCELLED_BY_SENDER, f"cancelled by message {envelope.id}")

@@ -104,7 +104,8 @@ async def expire(tx: Tx, core: Core) -> int:
     if not rows:
         return 0
     await lock_lanes(tx, [row["lane_id"] for row in rows])
-    late = await tx.rows("SELECT * FROM commands WHERE id = ANY($1)", [row["id"] for row in rows])
+    ids = sorted(row["id"] for row in rows)
+    late = await tx.rows("SELECT * FROM commands WHERE id = ANY($1) ORDER BY id FOR UPDATE", ids)
     problem = Problem(Code.EXPIRED, "its expirytime passed before anything was done", "expirytime")
     endings = [Ending(row, State.EXPIRED, problem=problem) for row in late if untouched(row)]
     await finish(tx, core, endings)
