@@ -36,6 +36,7 @@ class Part:
     started_at: float | None = None
     finished_at: float | None = None
     output: Mapping[str, Any] | None = field(default=None, repr=False)
+    data: Mapping[str, Any] | None = field(default=None, repr=False)  # as it was sent; only where asked for
 
     @property
     def final(self) -> bool:
@@ -57,7 +58,7 @@ def row_state(parts: Sequence[Part]) -> str:
 
 
 async def parts_of(
-    tx: Tx, core: Core, source: str, rows: Sequence[int], *, outputs: bool = False
+    tx: Tx, core: Core, source: str, rows: Sequence[int], *, outputs: bool = False, datas: bool = False
 ) -> dict[int, list[Part]]:
     """Row -> its commands in order. A command that a person ran again stands for the one he repeated."""
     if not rows:
@@ -74,7 +75,7 @@ async def parts_of(
     found: dict[int, list[Part]] = defaultdict(list)
     for row in made:
         if row["arrived"]:
-            part = _ended(core, row, endings[row["holder"] or row["arrived"]], outputs)
+            part = _ended(core, row, endings[row["holder"] or row["arrived"]], outputs, datas)
         else:
             part = _not_arrived(row, refused.get(row["message_id"]))
         found[row["row_id"]].append(part)
@@ -84,15 +85,14 @@ async def parts_of(
 async def _endings(tx: Tx, identities: Iterable[int]) -> dict[int, Row]:
     rows = await tx.rows(
         "SELECT i.id, i.status, i.effect AS identity_effect, c.id AS command, c.state, c.effect, c.problem,"
-        " c.partition_key, c.started_at, c.finished_at, c.output_sealed"
+        " c.partition_key, c.started_at, c.finished_at, c.output_sealed, c.data_sealed"
         " FROM identities i LEFT JOIN commands c ON c.id = i.command_id WHERE i.id = ANY($1)",
         sorted(set(identities)),
     )
     return {row["id"]: row for row in rows}
 
 
-def _ended(core: Core, made: Row, row: Row, outputs: bool) -> Part:
-    token = row["output_sealed"] if outputs else None
+def _ended(core: Core, made: Row, row: Row, outputs: bool, datas: bool) -> Part:
     return Part(
         made["part"],
         made["type"],
@@ -104,8 +104,14 @@ def _ended(core: Core, made: Row, row: Row, outputs: bool) -> Part:
         row["partition_key"],
         row["started_at"],
         row["finished_at"],
-        core.vault.open(token) if token and core.vault.can_open(token) else None,
+        _opened(core, row["output_sealed"]) if outputs else None,
+        _opened(core, row["data_sealed"]) if datas else None,
     )
+
+
+def _opened(core: Core, token: str | None) -> Any:
+    """None also where its key is missing."""
+    return core.vault.open(token) if token and core.vault.can_open(token) else None
 
 
 async def _refused(tx: Tx, source: str, messages: Sequence[str]) -> dict[str, Row]:

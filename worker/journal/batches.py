@@ -234,6 +234,15 @@ class Batches:
 
         return await self._journal.run(work)
 
+    async def note(self, batch: Batch, what: str, actor: str, reason: str) -> None:
+        """A record of an act on it."""
+
+        async def work(tx: Tx) -> None:
+            [row] = await tx.rows("SELECT * FROM batches WHERE id = $1", batch.id)
+            await _record(tx, what, row, actor, reason)
+
+        await self._journal.run(work)
+
     async def cancel_waiting(self, name: str, actor: str, reason: str, limit: int = 100) -> int:
         """Cancel some of its commands that wait and have had no effect. 0: none is left of those admitted."""
 
@@ -332,7 +341,7 @@ class Batches:
         return await self._journal.run(work)
 
     async def lines(
-        self, batch: Batch, after: tuple[int, int] = (-1, 0), limit: int = 500, *, outputs: bool = True
+        self, batch: Batch, after: tuple[int, int] = (-1, 0), limit: int = 500, *, datas: bool = False
     ) -> tuple[list[Line], tuple[int, int] | None]:
         """A portion of the report, by row number; and where the next one begins (None: it was the last)."""
 
@@ -343,7 +352,7 @@ class Batches:
                 batch.id, *after, limit,
             )  # fmt: skip
             ids = [row["id"] for row in rows]
-            parts = await parts_of(tx, self.core, batch.source, ids, outputs=outputs)
+            parts = await parts_of(tx, self.core, batch.source, ids, outputs=True, datas=datas)
             lines = [_line(self.core, row, parts.get(row["id"], [])) for row in rows]
             return lines, (rows[-1]["number"], rows[-1]["id"]) if len(rows) == limit else None
 

@@ -83,6 +83,15 @@ async def lines_of(batches: Batches, batch: Batch) -> AsyncIterator[Line]:
             yield line
 
 
+async def lines_of_data(batches: Batches, batch: Batch) -> AsyncIterator[Line]:
+    """The same with the commands' data, which may hold secrets."""
+    after: tuple[int, int] | None = (-1, 0)
+    while after is not None:
+        lines, after = await batches.lines(batch, after, 200, datas=True)
+        for line in lines:
+            yield line
+
+
 async def summarize(batches: Batches, batch: Batch) -> Summary:
     summary = Summary()
     async for line in lines_of(batches, batch):

@@ -114,7 +114,7 @@ class Maker:
             self._identity(row, about),
             tuple(commands),
             blanks,
-            tuple(findings),
+            tuple(dict.fromkeys(findings)),
         )
 
     def _wanted(self, command: CommandPlan, row: Row) -> bool:
@@ -137,7 +137,7 @@ class Maker:
             except Unfit as error:
                 findings.append(self._finding(row, source, str(error), known[source.path]))
                 continue
-            if value not in (None, "", []):
+            if source.value is not None or value not in (None, "", []):
                 put(data, source.path, value)
         return data
 

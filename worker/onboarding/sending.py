@@ -8,16 +8,14 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from worker.journal.batches import Batch, Batches, Known, Offered, Send, content_mac, row_hash
-from worker.onboarding.check import portions
 from worker.onboarding.passwords import Entry, PasswordFile
 from worker.onboarding.publishing import Bulk, Message
-from worker.onboarding.rows import Made, Maker, generated
-from worker.onboarding.sheet import Row
+from worker.onboarding.rows import Made, generated
 
 CHUNK = 100  # rows that are written down together
 LOOK = 0.5  # seconds, at least, between two looks at how rows ended
@@ -128,7 +126,6 @@ class Sender:
         self,
         batches: Batches,
         batch: Batch,
-        maker: Maker,
         bulk: Bulk,
         passwords: PasswordFile | None,
         progress: Progress,
@@ -136,7 +133,6 @@ class Sender:
     ) -> None:
         self._batches = batches
         self._batch = batch
-        self._maker = maker
         self._bulk = bulk
         self._passwords = passwords
         self._progress = progress
@@ -144,12 +140,15 @@ class Sender:
         self.watch = Watch(batches, batch, progress)
         self._next = 0.0  # by the loop's clock: when the rate lets the next row go
 
-    async def send(self, rows: Iterator[Row], is_bad: Callable[[int], bool]) -> None:
-        """All rows that are to be sent. Raises Cancelled, BulkGone, SheetError, PasswordsError."""
+    async def send(self, rows: Iterable[Sequence[Made | None]], is_bad: Callable[[int], bool]) -> None:
+        """All rows that are to be sent, a portion at a time; None: left out by the mapping.
+
+        Raises Cancelled, BulkGone, SheetError, PasswordsError.
+        """
         await self.watch.begin()
         watching = asyncio.create_task(self.watch.run())
         try:
-            for portion in portions(rows, self._maker):
+            for portion in rows:
                 made = [one for one in portion if one is not None]
                 self._progress.read += len(portion)
                 await self._keep_bad([one for one in made if one.findings or is_bad(one.number)])
@@ -245,7 +244,7 @@ class Sender:
     def _offered(self, one: Made) -> Offered:
         core = self._batches.core
         return Offered(
-            row_hash(core, self._maker.platform, one.identity),
+            row_hash(core, self._batch.platform, one.identity),
             one.number,
             content_mac(core, one.content()),
             one.keys,
@@ -271,7 +270,7 @@ class Sender:
             }
             if before is not None:
                 event["dependson"] = before
-            yield Message(name, type, self._maker.platform, json.dumps(event, ensure_ascii=False).encode())
+            yield Message(name, type, self._batch.platform, json.dumps(event, ensure_ascii=False).encode())
 
 
 def _sentence(one: Made) -> str:
