@@ -11,11 +11,13 @@ import typer
 
 from worker.cli import (
     audit,
+    batch,
     commands,
     contracts,
     doctor,
     events,
     journal,
+    onboard,
     platforms,
     quarantine,
     send,
@@ -42,6 +44,8 @@ def build() -> typer.Typer:
     app.command()(run_verb.run)
     demo_verb.mount(app)
     send.mount(app)
+    onboard.mount(app)
+    batch.mount(app)
     app.command()(doctor.doctor)
     for group in (commands, quarantine, platforms, events, audit, journal, simulate, contracts):
         group.mount(app)
