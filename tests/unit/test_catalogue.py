@@ -95,7 +95,7 @@ def without(data: dict[str, Any], name: str) -> dict[str, Any]:
 def test_every_command_of_the_public_table_is_there():
     wanted = (
         "subscriber.create update get remove block activate, calls.block unblock, credit.add get, "
-        "password.change, number.assign release list, forwarding.set, command.cancel get"
+        "password.change, number.assign release list, forwarding.set, call_records.list, command.cancel get"
     )
     types = set()
     for group in wanted.split(", "):
@@ -172,7 +172,7 @@ WRONG: list[tuple[str, Any, Code, str, str]] = [
     # command, data, code, field, what the sentence holds
     ("subscriber.creat", CREATE, Code.UNKNOWN_COMMAND, "type", "did you mean subscriber.create.v1"),
     ("", CREATE, Code.UNKNOWN_COMMAND, "type", "unknown command '.v1'"),
-    ("x\ny", CREATE, Code.UNKNOWN_COMMAND, "type", "we know calls.block.v1, calls.unblock.v1"),
+    ("x\ny", CREATE, Code.UNKNOWN_COMMAND, "type", "we know call_records.list.v1, calls.block.v1"),
     (
         "credit.get",
         without(ABOUT, "platform"),

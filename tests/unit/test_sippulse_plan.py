@@ -75,7 +75,7 @@ def test_planning_twice_gives_the_same_steps() -> None:
 
 
 def test_what_is_not_offered_is_refused_with_what_is() -> None:
-    refused = problem("call_records.list")
+    refused = problem("subscriber.rename")
     assert refused.code is Code.UNSUPPORTED
     assert "credit.add.v1" in refused.message
 

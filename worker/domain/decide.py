@@ -186,6 +186,8 @@ def _unknown(why: str) -> Park:
 
 
 def _clear_up_money(doubt: InDoubt, now: Reading, verdict: Verdict, patience: Patience) -> Decision:
+    if now.entries and isinstance(verdict, TookEffect):
+        return Finish(dict(verdict.output))  # it bears this command's name: nothing else could have made it
     if now.last_call is None:
         verdict = _unexplained(doubt, verdict)
     if not _agreed(doubt, now):
@@ -221,6 +223,7 @@ def _agreed(doubt: InDoubt, now: Reading, closing: bool = False) -> bool:
         doubt.now - after.at >= doubt.lag
         and after.reading.balance == now.balance
         and sorted(after.reading.calls) == sorted(now.calls)
+        and after.reading.entries == now.entries
         and (after.closing or not closing)
         for after in doubt.earlier
     )

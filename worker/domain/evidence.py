@@ -25,6 +25,7 @@ class Reading:
     balance: Decimal | None = None
     last_call: int | None = None  # None: no call records are configured
     calls: tuple[Decimal, ...] = ()  # prices of the calls above the evidence's `last_call`
+    entries: int | None = None  # credit entries of this command that the operator's SELECT shows; None: no SELECT
     old_secret_works: bool | None = None
     record: Mapping[str, Any] = field(default_factory=dict)  # kept encrypted; holds no secret
 
@@ -37,6 +38,7 @@ class Reading:
             "balance": None if self.balance is None else str(self.balance),
             "last_call": self.last_call,
             "calls": [str(price) for price in self.calls],
+            "entries": self.entries,
             "old_secret_works": self.old_secret_works,
             "record": dict(self.record),
         }
@@ -52,6 +54,7 @@ def reading_from(data: Mapping[str, Any]) -> Reading:
         balance=None if data.get("balance") is None else Decimal(data["balance"]),
         last_call=data.get("last_call"),
         calls=tuple(Decimal(price) for price in data.get("calls", ())),
+        entries=data.get("entries"),
         old_secret_works=data.get("old_secret_works"),
         record=data.get("record", {}),
     )
@@ -85,6 +88,12 @@ class Credit:
 
     amount: Decimal
     step: Decimal
+    rounded_away: Decimal = Decimal(0)  # how far what a call took may be from its price in the call records
+
+    def fits(self, sum_: Decimal, wanted: Decimal, calls: int) -> bool:
+        """Whether two sums are the same but for rounding: never so far off that the whole amount fits between."""
+        slack = min(self.step / 2 + calls * self.rounded_away, abs(self.amount) / 2)
+        return abs(sum_ - wanted) < slack
 
 
 def judge(effect: Effect, before: Reading | None, now: Reading, credit: Credit | None = None) -> Verdict:
@@ -123,23 +132,42 @@ def judge_secret(now: Reading) -> Verdict:
 
 
 def judge_credit(before: Reading, now: Reading, credit: Credit) -> Verdict:
+    """The operator's own look at credit entries where there is one, else the figures alone."""
+    figures = judge_figures(before, now, credit)
+    if now.entries is None or before.entries is None:
+        return figures
+    return judge_entries(before.entries, now.entries, now, figures)
+
+
+def judge_entries(before: int, now: int, reading: Reading, figures: Verdict) -> Verdict:
+    """An entry is certain. That there is none counts only where the figures do not speak against it: a SELECT
+    that looks in the wrong place never shows one."""
+    if before:
+        return Undecided(f"the SELECT showed {before} rows before the call: it does not single out the command")
+    if now == 1:
+        assert reading.balance is not None
+        return TookEffect({"balance_after": money(reading.balance)})
+    if now > 1:
+        return Undecided("the SELECT shows more than one credit entry of this command")
+    if isinstance(figures, TookEffect):
+        return Undecided("the SELECT shows no credit entry, but the balance moved by the amount")
+    return figures
+
+
+def judge_figures(before: Reading, now: Reading, credit: Credit) -> Verdict:
     """The arithmetic of rule table 3: what is left when the calls in between are explained away."""
     assert before.balance is not None
     assert now.balance is not None
     moved = now.balance - before.balance
     explained = moved + sum(now.calls, Decimal(0))
-    half = credit.step / 2
-    if abs(explained - credit.amount) < half:
-        if calls_cost(now.calls, credit):
-            return Undecided(f"calls among {len(now.calls)} cost exactly the amount")
-        return TookEffect({"balance_after": money(now.balance)})
-    if abs(explained) < half:
-        if calls_cost(now.calls, credit):
-            return Undecided(f"calls among {len(now.calls)} cost exactly the amount")
-        return NoEffect()
-    return Undecided(
-        f"the balance moved by {moved}, calls explain {explained - moved}, ordered were {credit.amount}"
-    )
+    booked = credit.fits(explained, credit.amount, len(now.calls))
+    if not booked and not credit.fits(explained, Decimal(0), len(now.calls)):
+        return Undecided(
+            f"the balance moved by {moved}, calls explain {explained - moved}, ordered were {credit.amount}"
+        )
+    if calls_cost(now.calls, credit):
+        return Undecided(f"calls among {len(now.calls)} cost exactly the amount")
+    return TookEffect({"balance_after": money(now.balance)}) if booked else NoEffect()
 
 
 def money(amount: Decimal) -> str:
@@ -156,9 +184,8 @@ def calls_cost(calls: Sequence[Decimal], credit: Credit) -> bool:
     """Whether some choice among the calls costs exactly the amount, so that a top-up could hide in it."""
     if len(calls) > MOST_CALLS:
         return True
-    half = credit.step / 2
     return any(
-        abs(sum(choice, Decimal(0)) - credit.amount) < half
+        credit.fits(sum(choice, Decimal(0)), credit.amount, len(calls))
         for size in range(1, len(calls) + 1)
         for choice in combinations(calls, size)
     )

@@ -138,6 +138,10 @@ def judged_before(
     # Of an earlier call it is a reading from after: as a `before` it would hide that call's effect.
     kept = (EvidenceRow(step.name, claim.attempts, "after" if earlier else "before", before),)
     if step.effect is Effect.INCREMENT:
+        if before.entries:
+            text = "credit_evidence shows a credit entry of this command before its call: look which it is"
+            park = Park(Problem(Code.EFFECT_UNKNOWN, text), unknown=bool(earlier))
+            return Went(park, step, left, "entered_before", evidence=kept)
         hidden = claim.unverified and earlier
         if not hidden or isinstance(judge(step.effect, earlier[-1], before, credit_of(line, step)), NoEffect):
             return None

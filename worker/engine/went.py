@@ -37,7 +37,9 @@ def unresolved(claim: Claim) -> bool:
 
 
 def credit_of(line: Line, step: Step) -> Credit | None:
-    return None if step.amount is None else Credit(step.amount, line.settings.credit_step)
+    if step.amount is None:
+        return None
+    return Credit(step.amount, line.settings.credit_step, line.settings.rounded_away)
 
 
 def label(outcome: Outcome) -> str:

@@ -39,6 +39,7 @@ class CommandSpec:
     kinds: Mapping[str, CommandModel] = field(default_factory=dict)  # platform kind -> model of the data
     at_intake: Model | None = None  # answered at intake: the model, for there is no platform
     secret_output: bool = False  # its output goes only to reply_to
+    paged: bool = False  # its rows go to reply_to as pages
 
     def models(self) -> dict[str, Model]:
         """Every model of this command by platform kind; the kind of one answered at intake is ""."""
@@ -83,7 +84,9 @@ _PORTABLE = (
     ("number.release.v1", "take a number away from a subscriber", "delete"),
     ("number.list.v1", "read a subscriber's numbers", "read"),
     ("forwarding.set.v1", "set where a subscriber's calls are forwarded to", "set"),
+    ("call_records.list.v1", "read a subscriber's calls, as pages to reply_to", "read"),
 )
+PAGED = frozenset({"call_records.list.v1"})
 _AT_INTAKE = (
     CommandSpec("command.cancel.v1", "cancel a command that waits", "read", at_intake=of.CommandCancel),
     CommandSpec("command.get.v1", "ask what became of a command", "read", at_intake=of.CommandGet),
@@ -107,7 +110,7 @@ class _Offered(Mapping[str, CommandModel]):
 
 
 PORTABLE: dict[str, CommandSpec] = {
-    each[0]: CommandSpec(*each, kinds=_Offered(each[0])) for each in _PORTABLE
+    each[0]: CommandSpec(*each, kinds=_Offered(each[0]), paged=each[0] in PAGED) for each in _PORTABLE
 } | {spec.type: spec for spec in _AT_INTAKE}
 
 
@@ -181,6 +184,9 @@ def check(envelope: Envelope, kinds: Mapping[str, str]) -> Checked | Problem:
         return _unknown_command(envelope.type)
     if spec.secret_output and not envelope.reply_to:
         why = "its answer holds a secret and goes only to reply_to: set the AMQP property reply_to"
+        return Problem(Code.INVALID_MESSAGE, why, "reply_to")
+    if spec.paged and not envelope.reply_to:
+        why = "its rows go only to reply_to: set the AMQP property reply_to"
         return Problem(Code.INVALID_MESSAGE, why, "reply_to")
     if spec.at_intake:
         model = validated(spec.at_intake, envelope.data)

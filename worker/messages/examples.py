@@ -12,6 +12,7 @@ from worker.messages.catalogue import KINDS
 from worker.messages.errors import Code, Problem
 from worker.messages.rest import examples as rest
 from worker.messages.sippulse import examples as sippulse
+from worker.messages.sippulse.call_records import VI_CDRS
 
 AT = 1777636800.0  # 2026-05-01T12:00:00Z
 SOURCE = "/crm"
@@ -65,6 +66,8 @@ DATA: dict[str, dict[str, Any]] = {
     "number.release.v1": ABOUT | {"number": "551130001000"},
     "number.list.v1": ABOUT,
     "forwarding.set.v1": ABOUT | {"busy": "sip:551140028923@voip.example", "no_answer": ""},
+    "call_records.list.v1": ABOUT
+    | {"since": "2026-04-01T00:00:00-03:00", "until": "2026-05-01T00:00:00-03:00", "kind": "completed"},
     "command.cancel.v1": {"id": "order-4711"},
     "command.get.v1": {"source": SOURCE, "idempotencykey": "contract-2026-0815"},
     **{command_type: {"platform": PLATFORM, **data} for command_type, data in sippulse.data().items()},
@@ -185,23 +188,21 @@ def event_id(number: int) -> str:
 
 def page() -> dict[str, dict[str, Any]]:
     what = "page"
-    view = replace(VIEW, type="call_records.list.v1", partition_key=None)
-    rows = [
-        {"id": 99120, "started_at": "2026-04-30T18:04:05", "to": "sip:5511@voip.example", "price": "0.35"}
-    ]
-    event_type = f"provisioning.command.{what}.v1"
-    return {
-        event_type: {
-            "specversion": "1.0",
-            "id": event_id(50),
-            "source": WORKER,
-            "type": event_type,
-            "time": events.rfc3339(AT + 1),
-            "datacontenttype": "application/json",
-            "correlationid": "basket-99",
-            "data": {"command": view.command(), "page": 1, "rows": rows, "last": True},
-        }
+    view = replace(VIEW, type="call_records.list.v1", reply_to="crm.call-records")
+    row: dict[str, Any] = {column.name: None for column in VI_CDRS.columns} | {
+        "id": 99120,
+        "call_start_time": "2026-04-30T18:04:05-03:00",
+        "dst_uri": "sip:551140028922@voip.example",
+        "duration": 73,
+        "rate": "0.29",
+        "price": "0.35",
+        "accountcode": "551140028922@voip.example",
+        "service": "pstn",
+        "rateplan_prepaid": True,
     }
+    event = json.loads(events.page(view, WORKER, 1, [events.dump(row)], last=True).body)
+    event_type = f"provisioning.command.{what}.v1"
+    return {event_type: {**event, "id": event_id(50), "time": events.rfc3339(AT + 1)}}
 
 
 def audits() -> dict[str, dict[str, Any]]:

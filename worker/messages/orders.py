@@ -158,6 +158,9 @@ def _changes() -> Iterator[Line]:
     yield order("number-10", "number.assign", about(ten, **number, monthly_fee="9.90"), given)
     yield order("number-10-list", "number.list", about(ten), DONE)
     yield order("number-10-release", "number.release", about(ten, **number), given)
+    month = {"since": "2026-04-01T00:00:00-03:00", "until": "2026-05-01T00:00:00-03:00", "kind": "completed"}
+    nowhere = expected("refused", code="invalid_message")  # its rows go to reply_to, and there is none
+    yield order("calls-10-list", "call_records.list", about(ten, **month), nowhere)
     yield order("forward-11", "forwarding.set", about(eleven, busy=f"sip:{ten}@{DOMAIN}"), DONE)
 
 

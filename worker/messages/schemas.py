@@ -12,6 +12,7 @@ from worker.messages.envelope import LONGEST, PRIORITIES, TIMES
 from worker.messages.errors import Code
 from worker.messages.rest import outputs as rest
 from worker.messages.sippulse import outputs as sippulse
+from worker.messages.sippulse.call_records import TABLES, row_schema
 
 Schema = dict[str, Any]
 
@@ -199,17 +200,26 @@ def _required(what: str) -> tuple[str, ...]:
     return always + {"delayed": ("state", "reason"), "refused": ("refused_message",)}.get(what, ())
 
 
+WHAT_A_PAGE_IS = (
+    "Rows of a long answer: only to reply_to, not stored. Pages are numbered from 1, and come before the result, whose"
+    " output counts rows and pages. A reading that is interrupted begins again with page 1: the same id is the same"
+    " page, another id with the same number takes the place of the former one, and numbers above the result's `pages`"
+    " do not count."
+)
+ROWS = "Call records of SIPPulse: see sippulse.completed and sippulse.failed in $defs."
+
+
 def page() -> Schema:
     data = table(
         {
             "command": COMMAND,
             "page": {"type": "integer", "minimum": 1},
-            "rows": {"type": "array", "items": {"type": "object"}},
+            "rows": {"type": "array", "items": {"type": "object"}, "description": ROWS},
             "last": {"type": "boolean", "description": "true on the last page"},
         }
     )
-    why = "Rows of a long answer: only to reply_to, not stored."
-    return _event(f"provisioning.command.{PAGE}.v1", why, {"data": data})
+    event = _event(f"provisioning.command.{PAGE}.v1", WHAT_A_PAGE_IS, {"data": data})
+    return event | {"$defs": {f"sippulse.{kind}": row_schema(one) for kind, one in TABLES.items()}}
 
 
 def audit() -> Schema:
@@ -318,6 +328,21 @@ OUTPUTS: dict[str, Schema] = {
     "credit.get.v1": table({"balance": MONEY}, ()),
     "number.assign.v1": _NUMBER,
     "number.release.v1": _NUMBER,
+    "call_records.list.v1": table(
+        {
+            "rows": {"type": "integer", "minimum": 0},
+            "pages": {"type": "integer", "minimum": 1},
+            "truncated": {"type": "boolean", "description": "there were more than `limit`"},
+            "seconds": {"type": "integer", "description": "completed calls: their durations together"},
+            "price": {**MONEY, "description": "completed calls: their prices together"},
+            "missing_columns": {
+                "type": "array",
+                "items": TEXT,
+                "description": "which this server does not have",
+            },
+        },
+        (),
+    ),
     "number.list.v1": table({"numbers": {"type": "array", "items": _NUMBER}}, ()),
     "command.cancel.v1": _NAMED,
     "command.get.v1": _NAMED,

@@ -82,14 +82,14 @@ def http(value: str) -> str:
 
 
 PARAMETERS = ("command", "obs", "account", "username", "domain", "amount")  # of a SELECT as credit_evidence
-_QUOTED = re.compile(r"'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.|\"\")*\"|`[^`]*`")
+QUOTED = re.compile(r"'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.|\"\")*\"|`[^`]*`")
 
 
 def select(value: str) -> str:
     """`auto`, `strict`, or one SELECT that names the command: without that it shows other people's entries too."""
     if value in ("auto", "strict"):
         return value
-    plain = _QUOTED.sub("''", value)
+    plain = QUOTED.sub("''", value)
     if not plain.lstrip().lower().startswith("select"):
         raise ValueError('it is "auto", "strict" or a SELECT')
     if ";" in plain or "--" in plain or "#" in plain or "/*" in plain:

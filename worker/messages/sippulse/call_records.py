@@ -1,4 +1,4 @@
-"""SIPPulse's call records: the columns of `vi_cdrs` and `acc` as `page` events show them, and their command.
+"""SIPPulse's call records: the columns of `vi_cdrs` and `acc` as `page` events show them.
 
 The tables are those of the vendor's integration page (section 4 of it): rated calls in the view `vi_cdrs`, calls
 that were not completed in the table `acc`.
@@ -10,9 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
-
-from worker.messages.commands import CallRecordsList
-from worker.messages.sippulse.portable import SippulseCommand
 
 # How a column's value is shown. integer: a number; decimal: a decimal text (what MySQL calls double, money
 # included); flag: true or false; time: RFC 3339 with the zone that the settings name; seconds: a number, kept by
@@ -144,10 +141,6 @@ descritor | varchar(5) | descriptor of the call, STFC version only*
 """),
 )
 TABLES: Mapping[str, Table] = MappingProxyType({"completed": VI_CDRS, "failed": ACC})
-
-
-class CallRecordsListSippulse(CallRecordsList, SippulseCommand):
-    """Calls of one subscriber: as caller, by `accountcode`."""
 
 
 # How each shape stands in a page, as JSON Schema has it.

@@ -8,7 +8,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, StringConstraints, ValidationInfo, create_model, field_validator
 
-from worker.messages.commands import CALL_KINDS, CallKind, Command, Forwarding, Part, PostalAddress
+from worker.messages.commands import (
+    CALL_KINDS,
+    CallKind,
+    CallRecordsList,
+    Command,
+    Forwarding,
+    Part,
+    PostalAddress,
+)
 from worker.messages.fields import (
     PRINTABLE,
     Address,
@@ -382,6 +390,10 @@ class NumberListSippulse(SippulseCommand):
     pass
 
 
+class CallRecordsListSippulse(CallRecordsList, SippulseCommand):
+    """Calls that the subscriber made: those of its `accountcode`."""
+
+
 # Portable command -> the model of its data.
 MODELS: Mapping[str, type[Command]] = {
     "subscriber.create.v1": SubscriberCreateSippulse,
@@ -399,4 +411,5 @@ MODELS: Mapping[str, type[Command]] = {
     "number.release.v1": NumberReleaseSippulse,
     "number.list.v1": NumberListSippulse,
     "forwarding.set.v1": ForwardingSetSippulse,
+    "call_records.list.v1": CallRecordsListSippulse,
 }

@@ -17,6 +17,8 @@ from worker.messages.sippulse.operations import BY_TYPE
 from worker.platforms.port import Guard, Order, Reply, Rows, Step, Unread
 from worker.platforms.reading import not_sent, within
 from worker.platforms.sippulse.answers import Answered
+from worker.platforms.sippulse.call_records.access import CallRecords
+from worker.platforms.sippulse.call_records.balance import Balances
 from worker.platforms.sippulse.client import Client
 from worker.platforms.sippulse.fields import differing, filled_in, ours, shown
 from worker.platforms.sippulse.looks import Looks
@@ -56,7 +58,9 @@ class SippulsePlatform:
         trust = Trust(assume.passwords, assume.retrieve_password, assume.left_out)
         self._planner = Planner(name, settings, self._has, self._lacks, self._answers)
         self._native = NativePlanner(self._planner)
-        self._looks = Looks(client, self._records, self._control, trust)
+        self._call_records = CallRecords(settings)
+        self._balances = Balances(self._records, self._call_records.evidence)
+        self._looks = Looks(client, self._records, self._control, trust, self._balances)
         self._native_calls = NativeCalls(
             client, self._records, self._looks, trust, timeout=settings.timeout, brief=self._brief
         )
@@ -79,7 +83,7 @@ class SippulsePlatform:
         return self._native.plan(order) if order.type in BY_TYPE else self._planner.plan(order)
 
     async def look(self, step: Step, before: Reading | None) -> Reading | Unread:
-        return await within(self._settings.timeout, self._look(step))
+        return await within(self._settings.timeout, self._look(step, before))
 
     async def call(self, step: Step, guard: Guard) -> Reply:
         if isinstance(step, NativeStep):
@@ -97,7 +101,7 @@ class SippulsePlatform:
                 return await self._do(step, arguments(step), guard)
 
     async def read_rows(self, step: Step, rows: Rows) -> Reply:
-        raise AssertionError(f"{step.name} is not paged")
+        return await self._call_records.read_rows(step, rows)
 
     async def control(self) -> Outcome:
         what = await self._control()
@@ -110,6 +114,7 @@ class SippulsePlatform:
         return self._client.services.facts()
 
     async def close(self) -> None:
+        await self._call_records.close()
         await self._client.close()
 
     # Calls ----------------------------------------------------------------------------------------
@@ -176,15 +181,14 @@ class SippulsePlatform:
 
     # Readings -------------------------------------------------------------------------------------
 
-    async def _look(self, step: Step) -> Reading | Unread:
+    async def _look(self, step: Step, before: Reading | None) -> Reading | Unread:
         if isinstance(step, NativeStep):
-            return await self._looks.look(step)
+            return await self._looks.look(step, before)
         if step.name in NUMBER_STEPS:
             return await self._numbers.look(step)
         name = name_in(step)
         if step.effect is Effect.INCREMENT:
-            balance = await self._records.balance(name)
-            return Reading(balance=balance) if isinstance(balance, Decimal) else balance
+            return await self._balances.read(name, step, before)
         found = await self._records.subscriber(name)
         match found:
             case Record(fields):

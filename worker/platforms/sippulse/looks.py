@@ -17,6 +17,7 @@ from worker.messages.sippulse.operations import OPERATIONS
 from worker.messages.sippulse.shapes import Field, type_of
 from worker.platforms.port import Unread
 from worker.platforms.sippulse.answers import Answered
+from worker.platforms.sippulse.call_records.balance import Balances
 from worker.platforms.sippulse.client import Client
 from worker.platforms.sippulse.fields import differing, filled_in, money, ours, same
 from worker.platforms.sippulse.merge import Trust
@@ -39,10 +40,13 @@ SECRET_READS = {
 class Looks:
     """`control`: a read with the same login that succeeds when all is well."""
 
-    def __init__(self, client: Client, records: Records, control: Read, trust: Trust) -> None:
+    def __init__(
+        self, client: Client, records: Records, control: Read, trust: Trust, balances: Balances
+    ) -> None:
         self._client, self._records, self._control, self._trust = client, records, control, trust
+        self._balances = balances
 
-    async def look(self, step: NativeStep) -> Reading | Unread:
+    async def look(self, step: NativeStep, before: Reading | None = None) -> Reading | Unread:
         if not step.readable:
             return unseen(step)
         match step.operation.check:
@@ -63,7 +67,7 @@ class Looks:
             case checks.Grouped(gone=gone):
                 return await self._grouped(step, gone)
             case checks.Booked(read=read):
-                return await self._balance(step, read)
+                return await self._balance(step, read, before)
             case checks.ReadsBack(read=read):
                 return await self._reads_back(step, read)
             case checks.SignsIn(read=read):
@@ -207,10 +211,10 @@ class Looks:
 
     # Money and secrets ----------------------------------------------------------------------------
 
-    async def _balance(self, step: NativeStep, read: str) -> Reading | Unread:
+    async def _balance(self, step: NativeStep, read: str, before: Reading | None) -> Reading | Unread:
         if read == "SubscriberWS.retrieveCredit":
-            balance = await self._records.balance(person_of(step))
-            return Reading(balance=balance) if isinstance(balance, Decimal) else balance
+            return await self._balances.read(person_of(step), step, before)
+        # What calls took from a reseller is not told by anything that names the reseller alone.
         name, domain = step.params["resellerName"], step.params["domain"]
         rows = await self.rows("ResellerWS.listByDomain", {"domain": domain})
         if not isinstance(rows, list):

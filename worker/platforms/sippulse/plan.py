@@ -80,6 +80,7 @@ class Planner:
             "number.assign": numbers_assign,
             "number.release": numbers_release,
             "number.list": lambda order: (number_step(order, LIST, Effect.READ),),
+            "call_records.list": self._call_records,
             "forwarding.set": lambda order: forwarding(self.maker, name_of(order.data), order.data),
         }
 
@@ -114,6 +115,8 @@ class Planner:
 
     def offered(self, steps: tuple[Step, ...]) -> None:
         for step in steps:
+            if step.paged:  # it asks the database
+                continue
             if not self._has(step.endpoint):
                 raise Wrong(
                     Code.UNSUPPORTED_BY_SERVER,
@@ -163,6 +166,15 @@ class Planner:
             "obs": noted(order, typed("note", "string", note)),
         }
         return (Step("addCredit", "SubscriberWS.addCredit", Effect.INCREMENT, params, amount=amount),)
+
+    def _call_records(self, order: Order) -> tuple[Step, ...]:
+        if self._settings.call_records.url is None:
+            why = f"{self._name} has no database of call records: set call_records.url"
+            raise Wrong(Code.UNSUPPORTED, why)
+        names = ("since", "until", "kind", "service", "limit")
+        asked = {name: order.data[name] for name in names if order.data.get(name) is not None}
+        params = {**name_of(order.data).arguments, **asked}
+        return (Step("list", f"call_records.{asked['kind']}", Effect.READ, params, paged=True),)
 
     def amount(self, given: Any, field: str = "amount") -> Decimal:
         """`field`: its name in the data."""

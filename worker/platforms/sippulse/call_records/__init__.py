@@ -1,0 +1,1 @@
+"""SIPPulse's database, read only: lists of calls, and what explains a balance."""
