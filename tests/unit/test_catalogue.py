@@ -499,7 +499,7 @@ def test_models_for_a_platform_name_their_object():
     for spec in PORTABLE.values():
         for model in spec.kinds.values():
             assert model.object_name is not None
-            assert re.fullmatch(r"[a-z.]+\.v1", spec.type)
+            assert re.fullmatch(r"[a-z_.]+\.v1", spec.type)
 
 
 VALUES = st.recursive(

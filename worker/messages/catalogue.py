@@ -17,10 +17,12 @@ from worker.messages.errors import Code, Problem
 from worker.messages.parsing import shown
 from worker.messages.rest import models as rest
 from worker.messages.rest.document import table
+from worker.messages.ringme import portable as ringme_portable
 from worker.messages.sippulse import models as sippulse
 from worker.messages.sippulse import portable as sippulse_portable
 from worker.messages.sippulse.operations import KIND as SIPPULSE
 from worker.messages.sippulse.operations import OPERATIONS
+from worker.messages.voipmundo import portable as voipmundo_portable
 
 MOST_COMPARED = 100  # characters of an unknown type
 
@@ -65,7 +67,17 @@ class Checked:
 
 # Platform kind -> its models of the portable commands: a kind that has none for a command does not offer it.
 # What else a kind offers under names of its own is found by `natives`.
-KINDS: dict[str, Mapping[str, CommandModel]] = {"sippulse": sippulse_portable.MODELS}
+KINDS: dict[str, Mapping[str, CommandModel]] = {
+    "sippulse": sippulse_portable.MODELS,
+    "voipmundo": voipmundo_portable.MODELS,
+    "ringme": ringme_portable.MODELS,
+}
+
+# Platform kind -> portable command that it does not offer -> why, where there is more to say than that.
+WHY_NOT: dict[str, Mapping[str, str]] = {
+    "voipmundo": voipmundo_portable.NOT_OFFERED,
+    "ringme": ringme_portable.NOT_OFFERED,
+}
 
 # The same on every platform: type, what it does, effect.
 _PORTABLE = (
@@ -200,7 +212,8 @@ def check(envelope: Envelope, kinds: Mapping[str, str]) -> Checked | Problem:
 def _for_platform(envelope: Envelope, spec: CommandSpec, platform: str, kind: str) -> Checked | Problem:
     wanted = spec.kinds.get(kind)
     if wanted is None:
-        why = f"{spec.type} is not offered by platforms of kind {kind}: it is by {_listed(spec.kinds)}"
+        reason = WHY_NOT.get(kind, {}).get(spec.type) or f"it is by {_listed(spec.kinds)}"
+        why = f"{spec.type} is not offered by platforms of kind {kind}: {reason}"
         problem = Problem(Code.UNSUPPORTED, why)
         # No model says which object it is about, and nothing will be sent: it has a line of its own.
         own_line = f"{platform}:command:{envelope.id}"
@@ -208,7 +221,8 @@ def _for_platform(envelope: Envelope, spec: CommandSpec, platform: str, kind: st
     model = validated(wanted, envelope.data)
     if isinstance(model, Problem):
         return model
-    return Checked(envelope, spec, platform, kind, model, f"{platform}:{model.object_name()}")
+    object_name = model.object_name() or f"key:{envelope.source}:{envelope.idempotency_key}"
+    return Checked(envelope, spec, platform, kind, model, f"{platform}:{object_name}")
 
 
 def problems(model: Model, data: Mapping[str, Any]) -> list[Problem]:

@@ -26,8 +26,11 @@ class Command(Part):
 
     platform: PlatformName = Field(description="name of a configured platform")
 
-    def object_name(self) -> str:
-        """The object whose commands run in order (rule 4.1), without the platform's name."""
+    def object_name(self) -> str | None:
+        """The object whose commands run in order (rule 4.1), without the platform's name.
+
+        None: nothing in the data names it (yet); then the message's idempotency key does.
+        """
         raise NotImplementedError
 
 

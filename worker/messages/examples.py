@@ -11,8 +11,10 @@ from worker.messages import events
 from worker.messages.catalogue import KINDS
 from worker.messages.errors import Code, Problem
 from worker.messages.rest import examples as rest
+from worker.messages.ringme import portable as ringme
 from worker.messages.sippulse import examples as sippulse
 from worker.messages.sippulse.call_records import VI_CDRS
+from worker.messages.voipmundo import examples as voipmundo
 
 AT = 1777636800.0  # 2026-05-01T12:00:00Z
 SOURCE = "/crm"
@@ -85,7 +87,10 @@ def commands() -> dict[str, dict[str, Any]]:
 
 
 # Kind -> command type -> data of a portable command there, without `platform`.
-OF_OTHER_KINDS: dict[str, Mapping[str, Mapping[str, Any]]] = {}
+OF_OTHER_KINDS: dict[str, Mapping[str, Mapping[str, Any]]] = {
+    "voipmundo": voipmundo.DATA,
+    "ringme": ringme.EXAMPLES,
+}
 
 
 def commands_of_other_kinds() -> dict[str, dict[str, Any]]:

@@ -17,7 +17,11 @@ Build = Callable[[str, Any, Memory], Awaitable[Platform]]
 
 # Another kind is one line here, one in worker/settings/platforms.py, one in worker/messages/catalogue.py. Here:
 # the package with its `build(name, settings, memory)`, which is imported when a platform of the kind is built.
-BUILDERS: dict[str, str | Build] = {"sippulse": "worker.platforms.sippulse"}
+BUILDERS: dict[str, str | Build] = {
+    "sippulse": "worker.platforms.sippulse",
+    "voipmundo": "worker.platforms.voipmundo",
+    "ringme": "worker.platforms.ringme",
+}
 
 
 async def build(name: str, settings: PlatformSettings, memory: Memory | None = None) -> Platform:

@@ -13,7 +13,14 @@ from worker.settings.model import (
     Settings,
     WorkerSettings,
 )
-from worker.settings.platforms import CallRecordSettings, LimitSettings, PlatformSettings, SippulseSettings
+from worker.settings.platforms import (
+    CallRecordSettings,
+    LimitSettings,
+    PlatformSettings,
+    SippulseSettings,
+    VoipmundoSettings,
+)
+from worker.settings.ringme import RingmeSettings
 from worker.settings.values import Secret, duration
 
 __all__ = [
@@ -27,11 +34,13 @@ __all__ = [
     "LogSettings",
     "PlatformSettings",
     "QuarantineSettings",
+    "RingmeSettings",
     "Secret",
     "Settings",
     "SettingsError",
     "SippulseAssume",
     "SippulseSettings",
+    "VoipmundoSettings",
     "WorkerSettings",
     "duration",
     "load",

@@ -132,9 +132,16 @@ class ConsoleSettings(Section):
     host: str = Field(
         default="127.0.0.1",
         min_length=1,
-        description="address that `/healthz`, `/readyz`, `/metrics` live on",
+        description="address that the console and `/healthz`, `/readyz`, `/metrics` live on",
     )
     port: int = Field(default=8080, ge=0, le=65535, description="its port; 0: any free one")
+    address: str = Field(
+        default="",
+        max_length=300,
+        pattern=r"^$|^https?://[^\s/?#]+$",
+        description="what people type to reach the console, such as `https://console.example`, for its links and"
+        " for cookies over TLS only; empty: where it listens",
+    )
 
 
 class LogSettings(Section):

@@ -47,13 +47,13 @@ def _sections() -> Iterator[tuple[str, list[str]]]:
     )  # which each kind says itself
     for kind, section in KINDS.items():
         yield f'[platforms.NAME] kind = "{kind}"', _rows(section, common)
-        yield from _inner(section, common)
+        yield from _inner(section, common, f' kind = "{kind}"')
 
 
-def _inner(section: type[Section], but: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
+def _inner(section: type[Section], but: tuple[str, ...], of: str = "") -> Iterator[tuple[str, list[str]]]:
     for name, field in section.model_fields.items():
         if name not in but and isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-            yield f"[platforms.NAME.{name}]", _rows(field.annotation)
+            yield f"[platforms.NAME.{name}]{of}", _rows(field.annotation)
 
 
 def _table(heading: str, rows: list[str]) -> str:

@@ -24,6 +24,8 @@ from worker.settings.values import (
     select,
     zone,
 )
+from worker.settings.voipmundo import Name as ResourceName
+from worker.settings.voipmundo import VoipmundoAssume, VoipmundoCredit
 
 
 class LimitSettings(Section):
@@ -214,8 +216,82 @@ class SippulseSettings(PlatformSettings):
         return self
 
 
+class VoipmundoSettings(PlatformSettings):
+    kind: Literal["voipmundo"] = Field(description="what it is")
+    api_token: Secret = Field(description="API TOKEN of the user of the panel that the worker is")
+    api_key: Secret = Field(description="its API KEY")
+    level: Literal["master", "reseller", "subscriber"] = Field(
+        default="master", description="what the pair belongs to: Master, Revenda, Assinante"
+    )
+    undocumented: bool = Field(
+        default=False,
+        description="allow what no document of the vendor's shows, only other people's programs",
+    )
+    status_blocks_calls: bool = Field(
+        default=False,
+        description="deactivating a client stops its calls, both ways: then `calls.block` of `outgoing` and "
+        "`incoming` together does that",
+    )
+    customer_resource: ResourceName = Field(
+        default="manageCustomers",
+        description="what stands in the address of a client's record, which the help page does not show",
+    )
+    find_in: Literal["contacts", "listCustomers", "nothing"] = Field(
+        default="contacts",
+        description="list that is looked through for a new client before and after it is made; both are "
+        "undocumented, and without them a person settles a lost answer to `subscriber.create`",
+    )
+    find_by: tuple[ResourceName, ...] = Field(
+        default=("nome_fantasia",),
+        min_length=1,
+        description="fields of a row of that list that tell the client, by the names that a create has for them",
+    )
+    more_fields: tuple[ResourceName, ...] = Field(
+        default=(),
+        description="fields of a new or changed client beyond those that the vendor's page shows before it is cut; "
+        "in commands they stand in `platform_fields.more`, and are kept as secrets",
+    )
+    recovery: Seconds = Field(
+        default=30.0,
+        gt=0,
+        description="after a 429 one call at a time; so long without another until one more at once is tried",
+    )
+    credit: VoipmundoCredit = Field(
+        default=VoipmundoCredit(), description="how `credit.add` is written; off until configured"
+    )
+    assume: VoipmundoAssume = Field(
+        default=VoipmundoAssume(),
+        description="what the platform leaves open, where the safe default is not right",
+    )
+
+    @property
+    def account(self) -> str:
+        return {"master": "Master", "reseller": "Revenda", "subscriber": "Assinante"}[self.level]
+
+    @property
+    def evidence_lag(self) -> float:
+        return self.credit.lag
+
+    @model_validator(mode="after")
+    def _credit_can_be_settled(self) -> Self:
+        named = bool(self.credit.customer), bool(self.credit.amount)
+        if any(named) and not (all(named) and self.assume.balance and self.undocumented):
+            raise ValueError(
+                "credit needs credit.customer, credit.amount and assume.balance, and undocumented = true: without "
+                "a balance nobody could settle a lost answer"
+            )
+        return self
+
+
+# The module builds on PlatformSettings, above.
+from worker.settings.ringme import RingmeSettings  # noqa: E402
+
 # Another kind is one line here, one in worker/platforms/build.py, one in worker/messages/catalogue.py.
-KINDS: dict[str, type[PlatformSettings]] = {"sippulse": SippulseSettings}
+KINDS: dict[str, type[PlatformSettings]] = {
+    "sippulse": SippulseSettings,
+    "voipmundo": VoipmundoSettings,
+    "ringme": RingmeSettings,
+}
 
 
 def add_kind(kind: str, model: type[PlatformSettings]) -> None:

@@ -1,0 +1,1 @@
+"""Messages of platforms of kind voipmundo: the portable commands' data."""
