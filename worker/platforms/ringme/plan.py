@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from worker.messages.errors import Code
 from worker.messages.fields import instant
 from worker.messages.rest.operations import Operation, Table
-from worker.messages.ringme.portable import NOT_OFFERED, OF_A_CLIENT
+from worker.messages.ringme.portable import OF_A_CLIENT
 from worker.platforms.port import Order, Step
 from worker.platforms.rest import Plan, RestStep, Wrong, step_of
 from worker.platforms.rest.answers import plain
@@ -29,7 +29,7 @@ class Plans:
         self._name, self._settings, self._table = name, settings, table
 
     def portable(self) -> Mapping[str, Plan]:
-        offered: dict[str, Plan] = {
+        return {
             "subscriber.create": self._create,
             "subscriber.update": self._update,
             "subscriber.get": self._get,
@@ -42,7 +42,6 @@ class Plans:
             "number.list": self._numbers,
             "call_records.list": self._call_records,
         }
-        return offered | {type_.removesuffix(".v1"): _refused(why) for type_, why in NOT_OFFERED.items()}
 
     def _operation(self, endpoint: str) -> Operation:
         return operation(self._table, endpoint)
@@ -95,7 +94,7 @@ class Plans:
         if order.data.get("new_password") is None:
             raise Wrong(Code.MISSING_FIELD, "new_password is needed", "new_password")
         phone = {"extension_id": extension_of(order)["extension_id"], "password": order.data["new_password"]}
-        return [step_of(self._operation("phone.update"), phone, output=lambda _: {})]
+        return [step_of(self._operation("phone.update"), phone, output=nothing)]
 
     # Clients and internal numbers ----------------------------------------------------------------
 
@@ -129,16 +128,8 @@ class Plans:
     def _changed(self, endpoint: str, who: Mapping[str, Any], wanted: Mapping[str, Any]) -> RestStep:
         """`changed`: as the answer shows it. What it shows otherwise was not open to us, and is said."""
         step = step_of(self._operation(endpoint), {**who, **wanted}, promises={"changed": sorted(wanted)})
-        sent = {name: step.params[name] for name in wanted if name in step.params}
-
-        def output(value: Any) -> dict[str, Any]:
-            other = [name for name in sorted(sent) if name in value and not alike(value[name], sent[name])]
-            other = [name for name in other if name != "password"]
-            return {"changed": [name for name in sorted(sent) if name not in other]} | (
-                {"differences": other} if other else {}
-            )
-
-        return _with_output(step, output)
+        sent = {name: step.params[name] for name in sorted(wanted) if name in step.params}
+        return with_(step, output=Changed(sent))
 
     def _calls(self, order: Order, *, block: bool) -> list[Step]:
         who, kinds = subscriber_of(order), order.data.get("kinds") or ["outgoing"]
@@ -160,15 +151,8 @@ class Plans:
 
     def _numbers(self, order: Order) -> list[Step]:
         who = subscriber_of(order)
-        extension = who.get("extension_id")
-
-        def numbers(value: Any) -> dict[str, Any]:
-            rows = [row for row in value if isinstance(row, Mapping)]
-            ours = [row for row in rows if extension is None or alike(row.get("extension_id"), extension)]
-            return {"numbers": hidden(plain([dict(row) for row in ours]), NO_SECRETS)}
-
         client = {"client_id": who["client_id"]}
-        return [step_of(self._operation("did.list"), client, output=numbers)]
+        return [step_of(self._operation("did.list"), client, output=Numbers(who.get("extension_id")))]
 
     def _call_records(self, order: Order) -> list[Step]:
         who, data, zone = subscriber_of(order), order.data, ZoneInfo(self._settings.assume.history_zone)
@@ -182,24 +166,54 @@ class Plans:
             asked["flow"] = data["service"]
         step = step_of(self._operation("call_history.list"), asked, paged=True)
         more = {"kind": text(data, "kind"), "limit": int(data.get("limit") or 2**62)}
-        return [_with_params(step, {**step.params, **more})]
+        return [with_(step, params={**step.params, **more})]
 
 
-def _refused(why: str) -> Plan:
-    def plan(order: Order) -> list[Step]:
-        raise Wrong(Code.UNSUPPORTED, f"RingMe does not offer {order.type}: {why}")
-
-    return plan
-
-
-def _with_output(step: RestStep, output: Any) -> RestStep:
+def with_(step: RestStep, **more: Any) -> RestStep:
     own = {each.name: getattr(step, each.name) for each in fields(step)}
-    return RestStep(**{**own, "output": output})
+    return RestStep(**{**own, **more})
 
 
-def _with_params(step: RestStep, params: Mapping[str, Any]) -> RestStep:
-    own = {each.name: getattr(step, each.name) for each in fields(step)}
-    return RestStep(**{**own, "params": params})
+# What the result says: values, so that planning twice gives the same steps ------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What the answer shows otherwise than it was sent was not open to us, and is named. `sent` may hold secrets."""
+
+    sent: Mapping[str, Any] = field(repr=False)
+
+    def __call__(self, value: Any) -> dict[str, Any]:
+        shown = value if isinstance(value, Mapping) else {}
+        other = [
+            name
+            for name, wanted in self.sent.items()
+            if name in shown and name != "password" and not alike(shown[name], wanted)
+        ]
+        changed = [name for name in self.sent if name not in other]
+        return {"changed": changed, "differences": other} if other else {"changed": changed}
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """The external numbers of the client, or of one internal number."""
+
+    extension: int | None
+
+    def __call__(self, value: Any) -> dict[str, Any]:
+        rows = [dict(row) for row in value if isinstance(row, Mapping)]
+        ours = [
+            row for row in rows if self.extension is None or alike(row.get("extension_id"), self.extension)
+        ]
+        return {"numbers": hidden(plain(ours), NO_SECRETS)}
+
+
+def shown(value: Any) -> dict[str, Any]:
+    return {"subscriber": hidden(plain(value), NO_SECRETS)}
+
+
+def nothing(value: Any) -> dict[str, Any]:
+    return {}
 
 
 # What the order says -----------------------------------------------------------------------------------
@@ -249,10 +263,6 @@ def platform_fields(data: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(said, Mapping):
         return {}
     return {name: value for name, value in said.items() if value is not None}
-
-
-def shown(value: Any) -> dict[str, Any]:
-    return {"subscriber": hidden(plain(value), NO_SECRETS)}
 
 
 def local(moment: datetime, zone: ZoneInfo) -> str:
