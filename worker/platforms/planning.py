@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from decimal import Decimal, localcontext
 from fnmatch import fnmatchcase
 from typing import Any
+from urllib.parse import parse_qsl
 
 from worker.messages.errors import Code, Problem
 from worker.settings import PlatformSettings
@@ -71,3 +72,9 @@ def _finer(amount: Decimal, step: Decimal) -> bool:
     with localcontext() as context:
         context.prec = 60  # the default's 28 digits are too few for a large amount and a small step
         return amount % step != 0
+
+
+def read_of(said: str) -> tuple[str, dict[str, str]]:
+    """A read and its arguments, as the setting `control_read` names them: operation?name=value&name=value."""
+    operation, _, arguments = said.partition("?")
+    return operation, dict(parse_qsl(arguments, keep_blank_values=True))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ssl
 
+from worker.messages.sippulse.operations import OPERATIONS
+from worker.platforms.planning import read_of
 from worker.platforms.port import Memory
 from worker.platforms.refusals import Refusals
 from worker.platforms.sippulse.adapter import CONTROL_READ, SippulsePlatform
@@ -47,7 +49,7 @@ async def connect(name: str, settings: SippulseSettings) -> Client:
 
 
 async def _services(settings: SippulseSettings) -> Services:
-    control = settings.control_read or CONTROL_READ
+    control, given = read_of(settings.control_read or CONTROL_READ)
     everything = settings.assume.all_documented_operations
     loaded = {
         name: await bundled(name, settings.namespace, everything)
@@ -57,6 +59,11 @@ async def _services(settings: SippulseSettings) -> Services:
     if services.find(control) is None:
         known = ", ".join(sorted(each.name for each in loaded[control.partition(".")[0]].operations.values()))
         raise Unusable(f"control_read = {control!r} is no operation: write Service.operation, of {known}")
+    needed = OPERATIONS[control].parameters if control in OPERATIONS else ()
+    if lacking := [each.name for each in needed if not each.optional and each.name not in given]:
+        raise Unusable(
+            f"control_read = {control!r} needs {' and '.join(lacking)}: write {control}?{lacking[0]}=…"
+        )
     return services
 
 

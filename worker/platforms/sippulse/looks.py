@@ -263,7 +263,7 @@ class Looks:
     async def rows(self, read: str, arguments: Mapping[str, Any]) -> list[dict[str, Any]] | Unread:
         """The entries of a list, under the names of the catalogue."""
         what = (await self._client.call(read, arguments)).what
-        if isinstance(what, Refused) and not what.certain and await self._is_none(read, arguments, what):
+        if self._records.may_mean_none(what) and await self._is_none(read, arguments, what):
             return []
         if not isinstance(what, Answered):
             return what
@@ -278,7 +278,7 @@ class Looks:
         rows = await self.rows(read, arguments)
         return rows if not isinstance(rows, list) else next(iter(rows), None)
 
-    async def _is_none(self, read: str, arguments: Mapping[str, Any], what: Refused) -> bool:
+    async def _is_none(self, read: str, arguments: Mapping[str, Any], what: Answered | Unread) -> bool:
         return await self._records.nothing(read, arguments, what)
 
 

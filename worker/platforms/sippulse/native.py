@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -52,6 +53,8 @@ class NativePlanner:
         if step.effect is Effect.INCREMENT and not step.readable:
             why = "the reads that could settle a lost answer to it are not in this server's WSDL"
             raise Wrong(Code.UNSUPPORTED_BY_SERVER, f"{step.endpoint}: {why}")
+        if step.effect is Effect.CREATE and not step.readable and self._planner.no_doubles:
+            return replace(step, effect=Effect.SET)  # a second one is refused: it may be called again
         return step
 
     def _book(self, order: Order, operation: Operation, params: dict[str, Any]) -> Decimal:

@@ -24,6 +24,7 @@ from worker.platforms.sippulse.looks import ELSEWHERE, SECRET_READS, Looks, Row,
 from worker.platforms.sippulse.merge import Trust, Unsafe, record_with
 from worker.platforms.sippulse.records import Absent, Record, Records, is_nameless, nobody
 from worker.platforms.sippulse.steps import NativeStep
+from worker.platforms.sippulse.unknowns import Unknowns
 
 MOST_NAMED = 20  # profiles, where there is none of the name ordered
 
@@ -32,9 +33,18 @@ class NativeCalls:
     """`timeout`: seconds for a read that is the command; `brief`: for a read beside the call."""
 
     def __init__(
-        self, client: Client, records: Records, looks: Looks, trust: Trust, *, timeout: float, brief: float
+        self,
+        client: Client,
+        records: Records,
+        looks: Looks,
+        trust: Trust,
+        unknowns: Unknowns,
+        *,
+        timeout: float,
+        brief: float,
     ) -> None:
         self._client, self._records, self._looks, self._trust = client, records, looks, trust
+        self._unknowns = unknowns
         self._timeout, self._brief = timeout, brief
 
     async def call(self, step: NativeStep, guard: Guard) -> Reply:
@@ -50,6 +60,8 @@ class NativeCalls:
 
     async def _do(self, step: NativeStep, what: Mapping[str, Any], guard: Guard, **output: Any) -> Reply:
         """The one call of a step that changes something."""
+        if (missing := await self._unknowns.before(step)) is not None:
+            return Reply(missing, Exchange(step.endpoint, 0.0))
         heard = await self._client.call(
             step.endpoint,
             what,
@@ -59,6 +71,8 @@ class NativeCalls:
         )
         if isinstance(heard.what, Answered):
             return Reply(Done({**output_of(step, heard.what.value), **output}), heard.exchange)
+        if isinstance(heard.what, Refused) and await self._unknowns.reached(step, heard.what):
+            return Reply(Done(output_of(step, None)), heard.exchange)
         if isinstance(heard.what, Refused) and step.effect in (Effect.SET, Effect.CHANGE_SECRET):
             explained = await within(self._brief, self._explained(step, heard.what))
             # The answer to the call stands, whatever became of the question behind it.
@@ -219,6 +233,9 @@ class NativeCalls:
             return Done() if old == step.params["newPassword"] else {"actualPassword": old}
         if old is not None and not (isinstance(old, Refused) and old.code is Code.UNSUPPORTED_BY_SERVER):
             return old
+        assert step.person is not None
+        if isinstance(await self._records.subscriber(step.person), Absent):
+            return nobody(step.person)
         why = (
             f"{step.name} has to be told the password that there is, and the platform does not show it: "
             "send password.change with current_password"
@@ -247,7 +264,7 @@ def not_there(step: NativeStep) -> str:
 
 def output_of(step: NativeStep, value: Any) -> dict[str, Any]:
     """A step's part of the command's output; `value` is what stood in the answer."""
-    if step.effect is Effect.CREATE:
+    if step.operation.effect == Effect.CREATE:
         return {"platform_id": number_of(step, value), "adopted": False, "differences": []}
     if step.amount is not None:
         return {"amount": shown(step.amount)}

@@ -100,6 +100,11 @@ class Planner:
             return wrong.problem
         return steps
 
+    @property
+    def no_doubles(self) -> bool:
+        """This platform refuses to make the same a second time."""
+        return self._settings.assume.duplicates == "refused"
+
     # What may be done at all ---------------------------------------------------------------------
 
     def allowed(self, type_: str, denied: str = "") -> None:

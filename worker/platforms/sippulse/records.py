@@ -120,23 +120,40 @@ class Records:
         what = heard.what
         if isinstance(what, Answered) and isinstance(what.value, (float, Decimal)):
             try:
-                return money(what.value), heard
+                amount = money(what.value)
             except (ValueError, ArithmeticError):
                 return Unclear("garbage"), heard
+            return (amount if amount else await self._nothing_of(name)), heard
         if isinstance(what, Answered):
             return await self.explained(name, Unclear("garbage")), heard
         return await self.explained(name, what), heard
 
+    async def _nothing_of(self, name: Name) -> Decimal | Unread:
+        """A balance of 0: a server may answer that for nobody, too."""
+        found = await self.subscriber(name)
+        match found:
+            case Record():
+                return Decimal(0)
+            case Absent():
+                return nobody(name)
+            case unread:
+                return unread
+
     async def explained(self, name: Name, unread: Unread) -> Unread:
         """A refusal whose text nobody knows: is it that there is no such subscriber?"""
-        unknown = isinstance(unread, Refused) and not unread.certain and may_mean_absent(unread)
-        if unknown or unread == Unclear("garbage"):
+        if unread == Unclear("garbage") or self.may_mean_none(unread):
             found = await self.subscriber(name)
             return nobody(name) if isinstance(found, Absent) else unread
         return unread
 
-    async def nothing(self, endpoint: str, arguments: Mapping[str, Any], what: Refused) -> bool:
-        """Whether a read refuses as it does for what cannot exist. `arguments`: of the read, a name among them."""
+    def may_mean_none(self, what: Answered | Unread) -> bool:
+        """A refusal that no table explains, or the fault by which this server says "absent"."""
+        if isinstance(what, Refused):
+            return not what.certain and may_mean_absent(what)
+        return self._undeclared and what == Unclear("server_fault")
+
+    async def nothing(self, endpoint: str, arguments: Mapping[str, Any], what: Answered | Unread) -> bool:
+        """Whether a read answers as it does for what cannot exist. `arguments`: of the read, a name among them."""
         varied = next((each for each in NAMING if each in arguments), None)
         if varied is None:
             return False
