@@ -8,6 +8,7 @@ import os
 import random
 import secrets
 import signal
+import sys
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ if TYPE_CHECKING:  # each is imported by the role that needs it
     from worker.broker.intake import Intake
     from worker.broker.link import Address
     from worker.broker.relay import Relay
+    from worker.console.health import Readiness
+    from worker.console.office import Office
     from worker.console.server import Console
     from worker.engine.engine import Engine
     from worker.platforms.port import Platform
@@ -325,12 +328,40 @@ async def _open_console(worker: Worker, stack: AsyncExitStack) -> None:
     state = {"starting": starting, "running": None, "stopping": stopping}
     readiness.parts.append(lambda: [one for one in (state[worker.phase],) if one])
     place = worker.settings.console
-    worker.console = Console(place.host, place.port, readiness, metrics)
+    worker.console = Console(place.host, place.port, readiness, metrics, _office(worker, readiness))
     try:
         await worker.console.start()
     except PortTaken as error:
         raise StartError(str(error)) from None
     stack.push_async_callback(worker.console.stop)
+    await _show_first_link(worker.console)
+
+
+def _office(worker: Worker, readiness: Readiness) -> Office:
+    """What pages and API work with; a reader of the journal beside the loops."""
+    from worker.console.office import Office
+    from worker.console.runner import Runner
+    from worker.journal.console import ConsoleJournal
+
+    settings = worker.settings
+    journal = ConsoleJournal(worker.journal, journal_url(settings))
+    return Office(
+        journal,
+        readiness,
+        settings.kinds,
+        Runner(journal, worker.owner),
+        settings.console.address.rstrip("/"),
+    )
+
+
+async def _show_first_link(console: Console) -> None:
+    """To the terminal, not to the logs: whoever has it becomes the first admin."""
+    if console.office is not None and (link := await console.office.first_link()):
+        print(
+            f"The console has no admin yet. Make the first one here, once: {link}",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 async def _open_relay(worker: Worker, stack: AsyncExitStack) -> None:

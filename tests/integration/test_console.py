@@ -68,9 +68,14 @@ async def test_nothing_else_is_open_and_every_answer_carries_the_headers(
 ) -> None:
     async with Workers(tmp_path, rabbit_url, {PLATFORM: simulator.url}) as workers:
         one = await workers.start()
-        for path in ("/", "/docs", "/redoc", "/openapi.json", "/admin", "/metrics/", "/readyz/x"):
+        for path in ("/docs", "/redoc", "/openapi.json", "/admin", "/metrics/", "/readyz/x"):
             assert (await one.get(path))[0] == 404, path
-        for path in ("/healthz", "/readyz", "/metrics"):
+        for path in ("/", "/commands", "/commands/1", "/failures", "/audit", "/people", "/live"):
+            status, body = await one.get(path)  # it follows the way to the sign-in
+            assert status == 200, path
+            assert 'action="/sign-in"' in body, path
+            assert "calls.block" not in body, path
+        for path in ("/healthz", "/readyz", "/metrics", "/sign-in"):
             headers = await asyncio.to_thread(headers_of, f"{one.url}{path}")
             assert headers["x-content-type-options"] == "nosniff"
             assert headers["x-frame-options"] == "DENY"

@@ -1,26 +1,40 @@
-"""The pages of the operator's port. For now: alive, ready, metrics; nothing else is open."""
+"""The operator's port: health for everybody, pages and API for who is signed in."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
+from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
 
 from worker.console.health import Readiness
 from worker.console.metrics import Metrics
+from worker.console.office import NotAllowed, NotSignedIn, Office, Wrong
+from worker.journal.console_reader import TooWide
+from worker.journal.port import JournalDown
 
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self';"
+        " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+NAMES = {401: "not signed in", 403: "not allowed", 404: "not found", 405: "not possible", 409: "too late"}
 
 
-def build(readiness: Readiness, metrics: Metrics) -> FastAPI:
+def build(readiness: Readiness, metrics: Metrics, office: Office | None = None) -> FastAPI:
+    """Without `office` health and metrics only."""
     app = FastAPI(
         title="provisioning worker", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
     )
@@ -31,18 +45,104 @@ def build(readiness: Readiness, metrics: Metrics) -> FastAPI:
         response.headers.update(HEADERS)
         return response
 
-    @app.get("/healthz")
+    _health(app, readiness, metrics)
+    if office is not None:
+        app.state.office = office
+        _pages(app)
+    return app
+
+
+def _health(app: FastAPI, readiness: Readiness, metrics: Metrics) -> None:
+    @app.get("/healthz", include_in_schema=False)
     async def healthz() -> Response:
         """Alive: the event loop that does all the work has just answered. Not ready is not dead."""
         return PlainTextResponse("ok\n")
 
-    @app.get("/readyz")
+    @app.get("/readyz", include_in_schema=False)
     async def readyz() -> Response:
         ready, report = await readiness.report()
         return JSONResponse(report, status_code=200 if ready else 503)
 
-    @app.get("/metrics")
+    @app.get("/metrics", include_in_schema=False)
     async def exposition() -> Response:
         return Response(await metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
-    return app
+
+def _pages(app: FastAPI) -> None:
+    from worker.console import live
+    from worker.console.pages import boards, bulk, entry, orders
+
+    for part in (entry, boards, bulk, orders, live):
+        app.include_router(part.router)
+    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
+    for error in (
+        NotSignedIn,
+        NotAllowed,
+        Wrong,
+        TooWide,
+        JournalDown,
+        RequestValidationError,
+        HTTPException,
+    ):
+        app.add_exception_handler(error, _explained)
+
+
+async def _explained(request: Request, error: Exception) -> Response:
+    """A clear page, or for programs problem details; nothing was changed."""
+    status, text = _status(error)
+    if request.url.path.startswith("/api/"):
+        return problem(status, text)
+    if isinstance(error, NotSignedIn):
+        back = request.url.path if request.method == "GET" else "/"
+        if request.method == "GET" and request.url.query:
+            back += f"?{request.url.query}"
+        return RedirectResponse(f"/sign-in?next={quote(back, safe='')}", 303)
+    from worker.console.pages.render import page
+
+    try:
+        return await page(request, "wrong.html", status, problem=text, status=status)
+    except (JournalDown, TooWide):
+        return PlainTextResponse(f"{text}\n", status)
+
+
+def _status(error: Exception) -> tuple[int, str]:
+    match error:
+        case NotSignedIn():
+            return 401, "sign in, or give a token that is still good"
+        case NotAllowed():
+            return 403, str(error)
+        case Wrong():
+            return error.status, str(error)
+        case TooWide():
+            return 422, str(error)
+        case JournalDown():
+            return 503, "the journal does not answer: nothing was changed"
+        case RequestValidationError():
+            return 422, _first_of(error)
+        case HTTPException():
+            return error.status_code, "there is no such page" if error.status_code == 404 else str(
+                error.detail
+            )
+        case _:
+            return 500, "something went wrong here"
+
+
+def _first_of(error: RequestValidationError) -> str:
+    """Which field, and what is wrong with it; what was sent is not repeated."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first.get("loc", ())[1:]) or "the request"
+    return f"{where}: {str(first.get('msg', 'it makes no sense'))[:200]}"
+
+
+def problem(status: int, text: str) -> JSONResponse:
+    """RFC 9457."""
+    body = {
+        "type": "about:blank",
+        "title": NAMES.get(status, "not possible"),
+        "status": status,
+        "detail": text,
+    }
+    answer = JSONResponse(body, status, media_type="application/problem+json")
+    if status == 401:
+        answer.headers["WWW-Authenticate"] = "Bearer"
+    return answer

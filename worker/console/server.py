@@ -13,6 +13,7 @@ import uvicorn
 from worker.console.app import build
 from worker.console.health import Readiness
 from worker.console.metrics import Metrics
+from worker.console.office import Office
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +32,12 @@ class _Server(uvicorn.Server):
 
 
 class Console:
-    def __init__(self, host: str, port: int, readiness: Readiness, metrics: Metrics) -> None:
+    """`office`: what the pages need; without it health and metrics only."""
+
+    def __init__(
+        self, host: str, port: int, readiness: Readiness, metrics: Metrics, office: Office | None = None
+    ) -> None:
+        self.office = office
         self.readiness = readiness
         self.metrics = metrics
         self.url = ""
@@ -45,7 +51,7 @@ class Console:
         host = f"[{self._host}]" if ":" in self._host else self._host
         self.url = f"http://{host}:{opened.getsockname()[1]}"
         config = uvicorn.Config(
-            build(self.readiness, self.metrics),
+            build(self.readiness, self.metrics, self.office),
             log_config=None,
             access_log=False,
             server_header=False,
@@ -55,14 +61,22 @@ class Console:
         self._server = _Server(config)
         self._serving = asyncio.create_task(self._server.serve(sockets=[opened]), name="console")
         log.info("console.listening", url=self.url)
+        if self.office is not None:
+            self.office.address = self.office.address or self.url
+            self.office.runner.start()
 
     async def stop(self) -> None:
         if self._server is None or self._serving is None:
             return
+        if self.office is not None:
+            self.office.closing.set()
+            await self.office.runner.stop()
         self._server.should_exit = True
         await asyncio.wait({self._serving}, timeout=2 * CLOSING)
         self._serving.cancel()
         await asyncio.gather(self._serving, return_exceptions=True)
+        if self.office is not None:
+            await self.office.journal.close()
 
 
 def _socket(host: str, port: int) -> socket.socket:

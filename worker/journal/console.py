@@ -17,6 +17,8 @@ from worker.journal.core import write_audit
 from worker.journal.driver import Tx
 from worker.journal.endings import new_id
 from worker.journal.journal import StoredJournal
+from worker.journal.port import PlatformState
+from worker.journal.relaying import AuditReport, verify
 from worker.messages.events import AuditDraft
 
 FOLDER = "console_fold"  # the role that one process has
@@ -87,7 +89,7 @@ class ConsoleJournal:
                 "open": await groups.open_counts(tx),
                 "oldest": await groups.oldest_waiting(tx),
                 "hour": await groups.minutes(tx, 60),
-                "day": await groups.minutes(tx, 1440, 15),
+                "day": await groups.ends(tx, 1440, 15),
             }
 
         return await self.reader.read(work)
@@ -97,6 +99,32 @@ class ConsoleJournal:
 
     async def quarantined(self, state: str, limit: int) -> list[dict[str, Any]]:
         return await self.reader.read(lambda tx: quarantine.listing(tx, state, limit))
+
+    async def platforms(self) -> list[PlatformState]:
+        return await self.journal.platforms()
+
+    async def newest_mark(self) -> str:
+        """Changes with every change of a command: each leaves an audit record, or an attempt."""
+
+        async def work(tx: Tx) -> str:
+            [row] = await tx.rows(
+                "SELECT (SELECT MAX(id) FROM audit) AS record, (SELECT MAX(id) FROM attempts) AS attempt"
+            )
+            return f"{row['record']}-{row['attempt']}"
+
+        return await self.reader.read(work)
+
+    async def everybody(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Users and tokens, without what they sign in with."""
+
+        async def work(tx: Tx) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+            return await people.users(tx), await people.tokens(tx)
+
+        return await self.reader.read(work)
+
+    async def verify(self) -> AuditReport:
+        """Walk the audit chain, beside the loops; of a long one this takes more than a look may."""
+        return await self.reader.read(lambda tx: verify(tx, self.journal.core))
 
     # ------------------------------------------------------------ groups
 
@@ -125,6 +153,10 @@ class ConsoleJournal:
 
     async def bulk_act(self, number: int) -> dict[str, Any] | None:
         return await self.reader.read(lambda tx: bulk.act(tx, number))
+
+    async def bulk_items(self, number: int) -> list[dict[str, Any]]:
+        """What became of those that were refused, or acted on last."""
+        return await self.reader.read(lambda tx: bulk.items(tx, number))
 
     async def bulk_acts(self) -> list[dict[str, Any]]:
         return await self.reader.read(bulk.acts)

@@ -146,6 +146,18 @@ async def _counted(tx: Tx, rows: Sequence[Row]) -> list[dict[str, Any]]:
     return found
 
 
+async def items(tx: Tx, number: int, limit: int = 100) -> list[dict[str, Any]]:
+    rows = await tx.rows(
+        "SELECT i.command_id, i.portion, i.became, i.result, i.text, c.state, c.type, c.platform"
+        " FROM console_act_items i LEFT JOIN commands c ON c.id = COALESCE(i.became, i.command_id)"
+        " WHERE i.act_id = $1 AND i.result IS NOT NULL ORDER BY i.result DESC, i.command_id DESC LIMIT $2",
+        number,
+        limit,
+    )
+    names = ("command_id", "portion", "became", "result", "text", "state", "type", "platform")
+    return [{name: row[name] for name in names} for row in rows]
+
+
 async def next_items(tx: Tx, number: int, most: int) -> list[int]:
     rows = await tx.rows(
         "SELECT command_id FROM console_act_items WHERE act_id = $1 AND result IS NULL ORDER BY command_id LIMIT $2",

@@ -16,7 +16,8 @@ from worker.journal.driver import Row, Tx
 
 STEPS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)  # seconds from arrival to end
 LATE = 20.0  # seconds: by then every commit that ended a command has come
-PORTION = 2000  # commands a fold
+PORTION = 2000  # commands that a fold looks at
+FAILED = 200  # new failures that it writes, in one short commit
 MARK = "console_folded"  # meta: ended up to here, seconds
 KEPT = 8 * 86400.0  # seconds that figures a minute are kept
 MOST_PATTERN = 300
@@ -71,9 +72,9 @@ ENDED = (
 
 
 async def mark(tx: Tx) -> float:
-    """Everything that ended up to here is folded. The first time: a day back."""
+    """Everything that ended up to here is folded. The first time: all that there is, portion by portion."""
     rows = await tx.rows("SELECT value FROM meta WHERE name = $1", MARK)
-    return float(rows[0]["value"]) if rows else tx.now - 86400.0
+    return float(rows[0]["value"]) if rows else 0.0
 
 
 async def ended(tx: Tx, since: float) -> tuple[list[dict[str, Any]], float]:
@@ -99,13 +100,13 @@ async def newly_failed(tx: Tx) -> list[dict[str, Any]]:
         " AND NOT EXISTS (SELECT 1 FROM console_failures f WHERE f.command_id = c.id AND f.parked = false)"
         " ORDER BY finished_at LIMIT $2",
         tx.now - 2 * LATE,
-        PORTION,
+        FAILED,
     )
     stuck = await tx.rows(
         "SELECT id, platform, type, partition_key, state, problem, received_at, finished_at FROM commands c"
         " WHERE finished_at IS NULL AND state = 'parked'"
         " AND NOT EXISTS (SELECT 1 FROM console_failures f WHERE f.command_id = c.id) ORDER BY id LIMIT $1",
-        PORTION,
+        FAILED,
     )
     return [dict_of(row) for row in [*rows, *stuck]]
 
@@ -181,27 +182,29 @@ async def _minutes(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 async def _failures(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Each into its group. One that was parked and then ended is counted once, where it ended."""
-    numbers = [row["id"] for row in rows]
+    """Each into its group. One that was parked and then ended is counted where it ended too."""
     known = {
         row["command_id"]: bool(row["parked"])
         for row in await tx.rows(
-            "SELECT command_id, parked FROM console_failures WHERE command_id = ANY($1)", numbers
+            "SELECT command_id, parked FROM console_failures WHERE command_id = ANY($1)",
+            [row["id"] for row in rows],
         )
     }
-    groups: dict[tuple[str, str, str, str], int] = {}
+    groups: dict[tuple[str, str, str, str], list[tuple[int, float, bool]]] = {}
     for row in {row["id"]: row for row in rows if row["problem"]}.values():
         parked = row["state"] == "parked"
-        if known.get(row["id"]) in (False, parked):
-            continue
-        at = row["finished_at"] if row["finished_at"] is not None else tx.now
-        problem = json.loads(row["problem"])
-        said = problem.get("platform_message") or problem.get("message") or ""
-        text = pattern(str(said), names_of(row["partition_key"]))
-        same = (row["platform"], row["type"], str(problem.get("code")), text)
-        if same not in groups:
-            groups[same] = await _group(tx, same, at)
-        await _count(tx, groups[same], row["id"], at, parked)
+        if known.get(row["id"]) not in (False, parked):
+            at = row["finished_at"] if row["finished_at"] is not None else tx.now
+            groups.setdefault(_likeness(row), []).append((row["id"], at, parked))
+    for same, members in sorted(groups.items()):
+        await _count(tx, await _group(tx, same, members[0][1]), members)
+
+
+def _likeness(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    problem = json.loads(row["problem"])
+    said = problem.get("platform_message") or problem.get("message") or ""
+    text = pattern(str(said), names_of(row["partition_key"]))
+    return row["platform"], row["type"], str(problem.get("code")), text
 
 
 async def _group(tx: Tx, same: tuple[str, str, str, str], at: float) -> int:
@@ -218,26 +221,25 @@ async def _group(tx: Tx, same: tuple[str, str, str, str], at: float) -> int:
     return int(row["id"])
 
 
-async def _count(tx: Tx, group: int, command: int, at: float, parked: bool) -> None:
-    await tx.run(
+async def _count(tx: Tx, group: int, members: Sequence[tuple[int, float, bool]]) -> None:
+    """`members`: command, when it failed, whether it is parked."""
+    await tx.many(
         "INSERT INTO console_failures (command_id, group_id, at, parked) VALUES ($1, $2, $3, $4)"
         " ON CONFLICT (command_id) DO UPDATE SET group_id = excluded.group_id, at = excluded.at,"
         " parked = excluded.parked",
-        command,
-        group,
-        at,
-        parked,
+        [(command, group, at, parked) for command, at, parked in members],
     )
     # What fails again after it was archived comes back.
     await tx.run(
-        "UPDATE console_groups SET count = count + 1, first_at = LEAST(first_at, $2::float8),"
-        " last_at = GREATEST(last_at, $2::float8), archived = false WHERE id = $1",
+        "UPDATE console_groups SET count = count + $4, first_at = LEAST(first_at, $2::float8),"
+        " last_at = GREATEST(last_at, $3::float8), archived = false WHERE id = $1",
         group,
-        at,
+        min(at for _, at, _ in members),
+        max(at for _, at, _ in members),
+        len(members),
     )
-    await tx.run(
-        "INSERT INTO console_group_hours (group_id, hour, count) VALUES ($1, $2, 1)"
-        " ON CONFLICT (group_id, hour) DO UPDATE SET count = console_group_hours.count + 1",
-        group,
-        int(at // 3600),
+    await tx.many(
+        "INSERT INTO console_group_hours (group_id, hour, count) VALUES ($1, $2, $3)"
+        " ON CONFLICT (group_id, hour) DO UPDATE SET count = console_group_hours.count + excluded.count",
+        [(group, hour, n) for hour, n in Counter(int(at // 3600) for _, at, _ in members).items()],
     )

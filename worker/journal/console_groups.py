@@ -127,25 +127,59 @@ def _figure(rows: Sequence[Row], at: int) -> dict[str, Any]:
     }
 
 
-async def open_counts(tx: Tx) -> dict[str, dict[str, int]]:
-    """By platform how many wait, run, are in doubt, are parked; `failing`: those waiting that were tried."""
-    found: dict[str, dict[str, int]] = {}
+async def ends(tx: Tx, back: int, step: int) -> dict[str, list[dict[str, Any]]]:
+    """As `minutes`, without the times that the ends took: added up where the rows are."""
+    last = int(tx.now // 60)
+    first = last - back + 1
+    found: dict[str, list[dict[str, Any]]] = {}
     for row in await tx.rows(
-        "SELECT platform, state, count(*) AS n, SUM(CASE WHEN failing_since IS NULL THEN 0 ELSE 1 END) AS failing"
-        " FROM commands WHERE finished_at IS NULL GROUP BY platform, state"
+        "SELECT platform, (minute - $1) / $2 AS slot, SUM(succeeded) AS succeeded, SUM(failed) AS failed"
+        " FROM console_minutes WHERE minute >= $1 AND minute <= $3 GROUP BY platform, (minute - $1) / $2",
+        first,
+        step,
+        last,
     ):
-        counts = found.setdefault(row["platform"], {})
-        counts[row["state"]] = row["n"]
-        counts["failing"] = counts.get("failing", 0) + (row["failing"] or 0)
+        empty = [{"at": (first + n * step) * 60, "succeeded": 0, "failed": 0} for n in range(back // step)]
+        slots = found.setdefault(row["platform"], empty)
+        slots[int(row["slot"])] |= {"succeeded": int(row["succeeded"]), "failed": int(row["failed"])}
     return found
+
+
+async def open_counts(tx: Tx) -> dict[str, dict[str, int]]:
+    """By platform how many wait, run, are in doubt, are parked; `failing`: those waiting that were tried.
+
+    Of each state the first COUNTED are looked at: past that the figures say "at least".
+    """
+    found: dict[str, dict[str, int]] = {}
+    for state in ("waiting", "running", "in_doubt", "parked"):
+        for row in await tx.rows(
+            "SELECT platform, count(*) AS n, SUM(CASE WHEN failing_since IS NULL THEN 0 ELSE 1 END) AS failing"
+            " FROM (SELECT platform, failing_since FROM commands WHERE finished_at IS NULL AND state = $1"
+            " LIMIT $2) AS them GROUP BY platform",
+            state,
+            COUNTED,
+        ):
+            counts = found.setdefault(row["platform"], {})
+            counts[state] = row["n"]
+            if state == "waiting":
+                counts["failing"] = int(row["failing"] or 0)
+    return found
+
+
+COUNTED = 20_000
 
 
 async def oldest_waiting(tx: Tx) -> Mapping[str, Any] | None:
     """The command that is open longest."""
+    oldest = []
+    for state in ("waiting", "in_doubt", "parked"):
+        [row] = await tx.rows(
+            "SELECT MIN(id) AS id FROM commands WHERE finished_at IS NULL AND state = $1", state
+        )
+        oldest += [row["id"]] if row["id"] is not None else []
     rows = await tx.rows(
-        "SELECT id, platform, type, partition_key, state, received_at FROM commands"
-        " WHERE finished_at IS NULL AND state IN ('waiting', 'in_doubt', 'parked') AND arrival IS NOT NULL"
-        " ORDER BY id LIMIT 1"
+        "SELECT id, platform, type, partition_key, state, received_at FROM commands WHERE id = $1",
+        min(oldest, default=-1),
     )
     names = ("id", "platform", "type", "partition_key", "state", "received_at")
     return {name: rows[0][name] for name in names} if rows else None

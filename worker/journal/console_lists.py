@@ -17,11 +17,13 @@ from worker.journal.driver import Row, Tx
 
 OPEN = ("waiting", "running", "in_doubt", "parked")
 FAILED = ("rejected", "expired", "cancelled")
-BUDGET = 0.1  # seconds that reading backwards may take
-FIRST_PORTION, LAST_PORTION = 2_000, 50_000  # commands
+BUDGET = 0.06  # seconds that reading backwards may take
+FIRST_PORTION, LAST_PORTION = 1_000, 4_000  # commands
 MOST_STREAMS = 400
 MOST_KEYS = 50  # objects whose names begin with what is searched
 END = 1 << 62
+# Two questions: one alone is answered from the end of an index, both together would read it whole.
+EDGES = "SELECT (SELECT MIN(id) FROM commands) AS low, (SELECT MAX(id) FROM commands) AS high"
 COLUMNS = (
     "id", "lane_id", "message_id", "source", "idem_key", "type", "platform", "partition_key", "state", "effect",
     "attempts", "received_at", "started_at", "finished_at", "due_at", "not_before", "arrival", "failing_since",
@@ -83,10 +85,12 @@ class Search:
 async def page(tx: Tx, wanted: Wanted, postgres: bool) -> Page:
     """The newest commands that are wanted, with the error text of each. No secrets."""
     low, high = await _bounds(tx, wanted)
-    search = _conditions(wanted).also("c.id < ?", min(high, wanted.before or END)).also("c.id >= ?", low)
+    high = min(high, wanted.before or END)
+    search = _conditions(wanted).also("c.id < ?", high).also("c.id >= ?", low)
     if wanted.text:
         return await _found(tx, wanted, search, postgres)
-    if wanted.group is not None or wanted.code is not None:
+    folded = wanted.state in ("rejected", "expired") and (wanted.platform or wanted.type)
+    if folded or wanted.group is not None or wanted.code is not None:
         return await _of_groups(tx, await _groups(tx, wanted), search, wanted.limit)
     if wanted.scheduled:
         search = search.also("c.finished_at IS NULL AND c.arrival IS NULL")
@@ -97,7 +101,7 @@ async def page(tx: Tx, wanted: Wanted, postgres: bool) -> Page:
     elif wanted.about is None and wanted.batch is None:
         if wanted.type is not None or wanted.platform is not None:
             return await _merged(tx, wanted, search)
-        return await _backwards(tx, wanted, search, low)
+        return await _backwards(tx, wanted, _conditions(wanted), low, high)
     return _paged(await _take(tx, search, wanted.limit), wanted.limit)
 
 
@@ -151,7 +155,7 @@ NEIGHBOURS = 60.0  # seconds that one may have waited for another's commit befor
 
 async def _first_at(tx: Tx, at: float) -> int:
     """The first number that arrived at or after `at`, found by halving."""
-    [edge] = await tx.rows("SELECT MIN(id) AS low, MAX(id) AS high FROM commands")
+    [edge] = await tx.rows(EDGES)
     if edge["low"] is None:
         return 0
     low, high = edge["low"], edge["high"] + 1
@@ -173,18 +177,20 @@ async def _first_at(tx: Tx, at: float) -> int:
 async def kinds(tx: Tx) -> list[tuple[str, str]]:
     """Every (platform, type) that there is, by one look into the index for each."""
     found: list[tuple[str, str]] = []
-    after = ("", "")
-    while len(found) < MOST_STREAMS:
-        rows = await tx.rows(
-            "SELECT platform, type FROM commands WHERE (platform, type) > ($1, $2)"
-            " ORDER BY platform, type LIMIT 1",
-            *after,
-        )
-        if not rows:
-            break
-        after = (rows[0]["platform"], rows[0]["type"])
-        found.append(after)
+    platform = await _next(tx, "SELECT MIN(platform) AS it FROM commands WHERE platform > $1", "")
+    while platform is not None and len(found) < MOST_STREAMS:
+        sql = "SELECT MIN(type) AS it FROM commands WHERE platform = $1 AND type > $2"
+        type = await _next(tx, sql, platform, "")
+        while type is not None and len(found) < MOST_STREAMS:
+            found.append((platform, type))
+            type = await _next(tx, sql, platform, type)
+        platform = await _next(tx, "SELECT MIN(platform) AS it FROM commands WHERE platform > $1", platform)
     return found
+
+
+async def _next(tx: Tx, sql: str, *after: str) -> str | None:
+    [row] = await tx.rows(sql, *after)
+    return None if row["it"] is None else str(row["it"])
 
 
 async def _merged(tx: Tx, wanted: Wanted, search: Search) -> Page:
@@ -206,12 +212,15 @@ async def by_number(tx: Tx, numbers: Sequence[int]) -> Sequence[Row]:
     return await tx.rows(f"{_SELECT} WHERE c.id = ANY($1) ORDER BY c.id DESC", list(numbers))
 
 
-async def _backwards(tx: Tx, wanted: Wanted, search: Search, low: int) -> Page:
-    """By the number alone, in portions that grow, until the page is full or the time is used up."""
-    [edge] = await tx.rows("SELECT MIN(id) AS low, MAX(id) AS high FROM commands")
+async def _backwards(tx: Tx, wanted: Wanted, search: Search, low: int, high: int) -> Page:
+    """By the number alone, in portions that grow, until the page is full or the time is used up.
+
+    Only the portion's own bounds: SQLite reads by the first pair that it finds.
+    """
+    [edge] = await tx.rows(EDGES)
     if edge["low"] is None:
         return Page(())
-    low, high = max(low, edge["low"]), min(edge["high"] + 1, wanted.before or END)
+    low, high = max(low, edge["low"]), min(high, edge["high"] + 1)
     rows: list[Row] = []
     portion, until = FIRST_PORTION, time.monotonic() + BUDGET
     while high > low and len(rows) <= wanted.limit:

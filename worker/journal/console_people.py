@@ -271,3 +271,12 @@ async def use_link(tx: Tx, secret: str, name: str, password_hash: str) -> bool:
         return False
     await put_user(tx, name, "admin", password_hash, "link")
     return True
+
+
+async def put_first(tx: Tx, name: str, password_hash: str) -> bool:
+    """The first admin, while there is none."""
+    await tx.lock("console_first")
+    if await any_admin(tx):
+        return False
+    await put_user(tx, name, "admin", password_hash, "link")
+    return True

@@ -1,0 +1,109 @@
+"""Signing in and out, the first admin, the language; the only pages that are open."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import RedirectResponse, Response
+
+from worker.console.door import (
+    COOKIE,
+    LANGUAGE,
+    Desk,
+    Ours,
+    Somebody,
+    let_in,
+    origin_of,
+    person_of,
+    same_site,
+    secret_of,
+)
+from worker.console.office import Wrong
+from worker.console.pages.render import page
+from worker.console.texts import LANGUAGES
+from worker.journal import console_people as people
+
+router = APIRouter(include_in_schema=False)
+
+Text = Annotated[str, Form(max_length=300)]
+
+
+def inside(path: str | None) -> str:
+    """A way back that leads nowhere else."""
+    good = path and path.startswith("/") and not path.startswith(("//", "/\\")) and len(path) < 2000
+    return str(path) if good and "\n" not in str(path) and "\r" not in str(path) else "/"
+
+
+@router.get("/sign-in")
+async def sign_in_page(request: Request, next: str = "/") -> Response:
+    if await person_of(request):
+        return RedirectResponse(inside(next), 303)
+    return await page(request, "sign_in.html", next=inside(next), problem=None, name="")
+
+
+@router.post("/sign-in")
+async def sign_in(
+    request: Request, office: Desk, name: Text = "", password: Text = "", next: Text = "/"
+) -> Response:
+    same_site(request)
+    try:
+        secret = await office.signed_in(name.strip(), password, origin_of(request))
+    except Wrong as wrong:
+        return await page(
+            request, "sign_in.html", wrong.status, next=inside(next), problem=str(wrong), name=name
+        )
+    if secret is None:
+        problem = "the name or the password is wrong"
+        return await page(request, "sign_in.html", 401, next=inside(next), problem=problem, name=name)
+    answer = RedirectResponse(inside(next), 303)
+    let_in(request, answer, secret)
+    return answer
+
+
+@router.post("/sign-out", dependencies=[Ours])
+async def sign_out(request: Request, office: Desk, person: Somebody) -> Response:
+    if secret := secret_of(request):
+        await office.journal.journal.run(lambda tx: people.sign_out(tx, secret))
+    answer = RedirectResponse("/sign-in", 303)
+    answer.delete_cookie(COOKIE, path="/")
+    return answer
+
+
+@router.get("/first/{secret}")
+async def first_page(request: Request, office: Desk, secret: str) -> Response:
+    if not await office.is_link(secret[:500]):
+        raise Wrong("this link was used, or is too old: `worker console link` makes another", 404)
+    return await page(request, "first.html", problem=None, name="")
+
+
+@router.post("/first/{secret}")
+async def first(
+    request: Request, office: Desk, secret: str, name: Text = "", password: Text = "", again: Text = ""
+) -> Response:
+    same_site(request)
+    problem = name_problem(name) or ("the two passwords differ" if password != again else None)
+    if problem is None:
+        try:
+            done = await office.use_link(secret[:500], name.strip(), password)
+        except Wrong as wrong:
+            problem = str(wrong)
+        else:
+            if not done:
+                raise Wrong("this link was used, or is too old: `worker console link` makes another", 404)
+            return RedirectResponse("/sign-in", 303)
+    return await page(request, "first.html", 422, problem=problem, name=name)
+
+
+def name_problem(name: str) -> str | None:
+    name = name.strip()
+    good = 1 < len(name) <= 60 and all(sign.isalnum() or sign in "._-@" for sign in name)
+    return None if good else "a name has 2 to 60 letters, digits, or one of . _ - @"
+
+
+@router.get("/language/{language}")
+async def language(language: str, back: str = "/") -> Response:
+    answer = RedirectResponse(inside(back), 303)
+    if language in LANGUAGES:
+        answer.set_cookie(LANGUAGE, language, max_age=365 * 86400, samesite="lax", httponly=True, path="/")
+    return answer
