@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
-from urllib.parse import parse_qsl
 
 from worker.domain.effect import Effect
 from worker.domain.evidence import Reading, money
@@ -17,7 +16,7 @@ from worker.domain.outcome import Done, Exchange, Outcome, Refused
 from worker.domain.redaction import Masker
 from worker.messages.errors import Code, Problem
 from worker.messages.rest.operations import Operation, Table, secret_names
-from worker.platforms.planning import Wrong
+from worker.platforms.planning import Wrong, read_of
 from worker.platforms.port import Guard, Order, Reply, Step, Unread
 from worker.platforms.preview import Preview
 from worker.platforms.reading import not_sent, within
@@ -158,7 +157,7 @@ class RestPlatform:
 
 def control_read(name: str, table: Table, said: str) -> tuple[Operation, dict[str, Any]]:
     """The operation and its data. Raises ValueError with a sentence."""
-    asked, _, query = said.partition("?")
+    asked, given = read_of(said)
     reads = {each.endpoint: each for each in table.values() if each.effect == "read"}
     by_type = {each.type.removesuffix(".v1"): each for each in reads.values()}
     operation = reads.get(asked) or by_type.get(asked.removesuffix(".v1"))
@@ -166,7 +165,7 @@ def control_read(name: str, table: Table, said: str) -> tuple[Operation, dict[st
         known = ", ".join(sorted(reads)) or "none"
         raise ValueError(f"platforms.{name}: control_read = {said!r} is no read: we know {known}")
     try:
-        return operation, arguments_of(operation, dict(parse_qsl(query, keep_blank_values=True)))
+        return operation, arguments_of(operation, given)
     except Wrong as wrong:
         raise ValueError(f"platforms.{name}: control_read: {wrong}") from None
 
