@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -15,12 +15,14 @@ from worker.domain.redaction import secrets_in
 from worker.messages.errors import Problem
 from worker.messages.sippulse.operations import BY_TYPE
 from worker.platforms.port import Guard, Order, Reply, Rows, Step, Unread
+from worker.platforms.preview import Existing, Preview
 from worker.platforms.planning import read_of
 from worker.platforms.reading import not_sent, within
 from worker.platforms.sippulse.answers import Answered
 from worker.platforms.sippulse.call_records.access import CallRecords
 from worker.platforms.sippulse.call_records.balance import Balances
 from worker.platforms.sippulse.client import Client
+from worker.platforms.sippulse.existing import Inspection
 from worker.platforms.sippulse.fields import differing, filled_in, ours, shown
 from worker.platforms.sippulse.looks import Looks
 from worker.platforms.sippulse.merge import Trust
@@ -29,9 +31,11 @@ from worker.platforms.sippulse.native_calls import NativeCalls
 from worker.platforms.sippulse.numbers import STEPS as NUMBER_STEPS
 from worker.platforms.sippulse.numbers import Numbers
 from worker.platforms.sippulse.plan import Planner, arguments
+from worker.platforms.sippulse.preview import preview
 from worker.platforms.sippulse.records import READ, Absent, Name, Record, Records, nobody
 from worker.platforms.sippulse.services import with_live
 from worker.platforms.sippulse.steps import NativeStep
+from worker.platforms.sippulse.unknowns import Unknowns
 from worker.settings import SippulseSettings
 
 T = TypeVar("T")
@@ -62,8 +66,10 @@ class SippulsePlatform:
         self._call_records = CallRecords(settings)
         self._balances = Balances(self._records, self._call_records.evidence)
         self._looks = Looks(client, self._records, self._control, trust, self._balances)
+        # Of both its reads together: those beside them need their part of the lease too.
+        unknowns = Unknowns(self._records, self._looks, assume, self._brief / 2)
         self._native_calls = NativeCalls(
-            client, self._records, self._looks, trust, timeout=settings.timeout, brief=self._brief
+            client, self._records, self._looks, trust, unknowns, timeout=settings.timeout, brief=self._brief
         )
         self._numbers = Numbers(
             client,
@@ -110,6 +116,12 @@ class SippulsePlatform:
             return what
         await self._come_alive()
         return Done()
+
+    async def preview(self, step: Step) -> Preview:
+        return await preview(step, self._client, self._settings)
+
+    async def existing(self, order: Order, steps: Sequence[Step]) -> Sequence[Existing]:
+        return await Inspection(self._records, self._looks).existing(steps)
 
     def facts(self) -> Mapping[str, Any]:
         return self._client.services.facts()
