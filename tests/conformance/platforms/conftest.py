@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.platforms.bench import Bench
+from tests.conformance.platforms.ringme_subject import Ringme
 from tests.conformance.platforms.sippulse_subject import Sippulse
 from tests.conformance.platforms.subject import Subject
 from tests.conformance.platforms.toy_subject import Toy
+from tests.conformance.platforms.voipmundo_subject import Voipmundo
 from tests.support.engine import Templates, templates
 
 __all__ = ["templates"]
 
-SUBJECTS: tuple[Subject, ...] = (Sippulse(), Toy())
+SUBJECTS: tuple[Subject, ...] = (Sippulse(), Ringme(), Toy(), Voipmundo())
 
 
 @pytest.fixture(params=SUBJECTS, ids=lambda subject: subject.kind)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from worker.platforms.port import Memory
 from worker.platforms.rest import Answers, Refusals, open_transport, table
-from worker.platforms.rest.platform import MARGIN_FOR_A_READ
+from worker.platforms.rest.platform import BESIDE_THE_CALLS, MARGIN_FOR_A_READ
 from worker.platforms.voipmundo.adapter import VoipmundoPlatform
 from worker.platforms.voipmundo.client import VoipmundoClient, declared, sound
 from worker.platforms.voipmundo.contract import KIND, adjusted
@@ -29,7 +29,8 @@ async def build(name: str, settings: VoipmundoSettings, memory: Memory) -> Voipm
             "api_token": settings.api_token.get_secret_value(),
             "api_key": settings.api_key.get_secret_value(),
         },
-        pace=OneAtATime(settings.concurrency, settings.recovery, brief),
+        # Until a 429 came it is the engine that keeps to `concurrency`.
+        pace=OneAtATime(settings.concurrency + BESIDE_THE_CALLS, settings.recovery, brief),
         brief=brief,
     )
     try:

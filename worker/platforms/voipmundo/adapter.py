@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from worker.domain.evidence import Reading
-from worker.domain.outcome import Exchange, Refused, Unclear
+from worker.domain.outcome import Done, Exchange, Refused, Unclear
 from worker.messages.errors import Code, Problem
 from worker.messages.rest.operations import Table
 from worker.platforms.planning import Wrong
@@ -26,6 +26,7 @@ from worker.platforms.voipmundo.values import number
 from worker.settings import VoipmundoSettings
 
 CONTROL_READ = "cdr.listAll?limit=1"  # of today: that is what it does without dates
+ENVELOPE = frozenset({"error", "reason"})
 # Sets about one client: a refusal of theirs may be about a client that is not there.
 ABOUT_ONE = frozenset({of.STATUS, of.UPDATE})
 
@@ -46,7 +47,7 @@ class VoipmundoPlatform(RestPlatform):
             portable=self._plans.all(),
             control=CONTROL_READ,
             money=number,
-            envelope=frozenset({"error", "reason"}),
+            envelope=ENVELOPE,
         )
         self.looks = VoipmundoLooks(client, self.table, self.control, number)
         client.control = self.control
@@ -110,7 +111,7 @@ class VoipmundoPlatform(RestPlatform):
             return Reply(Refused(Code.NOT_FOUND, why, certain=True), Exchange(step.endpoint, 0.0))
         except (LookupError, ValueError):
             return Reply(Unclear("garbage"), Exchange(step.endpoint, 0.0))
-        return await self._explained(step, reply)
+        return await self._explained(step, _without_envelope(reply))
 
     async def _explained(self, step: RestStep, reply: Reply) -> Reply:
         """A set that was refused for nobody: the record says whether the client is there."""
@@ -152,3 +153,11 @@ class VoipmundoPlatform(RestPlatform):
             "credit": "configured" if of.is_on(self.settings) else "off",
             "calls at once": self.client.pace.places if hasattr(self.client.pace, "places") else None,
         }
+
+
+def _without_envelope(reply: Reply) -> Reply:
+    """A record that was removed, as it was: `error` and `reason` are the answer's."""
+    if not isinstance(reply.outcome, Done) or "removed" not in reply.outcome.output:
+        return reply
+    removed = {k: v for k, v in reply.outcome.output["removed"].items() if k not in ENVELOPE}
+    return replace(reply, outcome=Done({**reply.outcome.output, "removed": removed}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,6 +28,28 @@ BOTH = {"outgoing", "incoming"}
 
 class SomebodyElse(LookupError):
     """The record that came is not the one that was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordOf:
+    """The record in an answer, if it is this client's."""
+
+    client: int
+
+    def __call__(self, value: Any) -> Mapping[str, Any]:
+        if whole(value.get("id", self.client)) != self.client:
+            raise SomebodyElse
+        return {"subscriber": shown(value)}
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceIn:
+    """The balance in an answer, in this field."""
+
+    field: str
+
+    def __call__(self, value: Any) -> Mapping[str, Any]:
+        return {"balance": money(number(at(value, self.field)))}
 
 
 class Plans:
@@ -58,12 +81,7 @@ class Plans:
         own = self._settings.level == "subscriber"
         operation = self._table[of.GET_OWN if own else of.GET]
 
-        def output(value: Any) -> Mapping[str, Any]:
-            if whole(value.get("id", client)) != client:
-                raise SomebodyElse
-            return {"subscriber": shown(value)}
-
-        return [step_of(operation, {} if own else {"id": client}, output=output)]
+        return [step_of(operation, {} if own else {"id": client}, output=RecordOf(client))]
 
     def create(self, order: Order) -> Sequence[Step]:
         if self._settings.level != "master":
@@ -163,10 +181,7 @@ class Plans:
         more = order.data.get("platform_fields") or {}
         data = {**more, "customer_id": client_of(order), "did_number": given}
 
-        def output(value: Any) -> Mapping[str, Any]:
-            return {"number": given, "platform_id": None}
-
-        return [step_of(self._table[of.DID], data, promises={"number": given}, output=output)]
+        return [step_of(self._table[of.DID], data, promises={"number": given}, output=unnamed)]
 
     def records(self, order: Order) -> Sequence[Step]:
         if order.data.get("kind") == "failed":
@@ -248,6 +263,11 @@ def client_of(order: Order) -> int:
 
 def nothing(value: Any) -> Mapping[str, Any]:
     return {}
+
+
+def unnamed(value: Any) -> Mapping[str, Any]:
+    """The reply to it is not known, and with it the platform's own id."""
+    return {"platform_id": None}
 
 
 def noted(order: Order, note: Any) -> str:
