@@ -225,6 +225,14 @@ async def test_calls_eat_credit_and_leave_a_record(sim: Simulator, admin: httpx.
     assert subscriber(sim).balance == Decimal(5) - spent
 
 
+async def test_a_call_has_its_row_after_the_delay(sim: Simulator, admin: httpx.AsyncClient) -> None:
+    about = {"username": USER, "domain": DOMAIN, "price": "1"}
+    await admin.post("charge", json=about)
+    for delay, rated in ((3600, False), (0, True)):
+        await admin.post("switches", json={"cdr_delay": delay})
+        assert [each["rated"] for each in (await admin.get("charges")).json()["charges"]] == [rated]
+
+
 async def test_many_subscribers_are_seeded_at_once(sim: Simulator, admin: httpx.AsyncClient) -> None:
     many = {"count": 500, "prefix": "77", "domain": "bulk.example", "balance": "1", "firstName": "Ana"}
     assert (await admin.post("subscribers", json=many)).json() == {"seeded": 500, "subscribers": 501}

@@ -219,6 +219,27 @@ async def test_a_password_that_is_hidden_may_be_left_out_where_it_is_kept(start:
     assert (found.dto["password"], found.dto["rings"]) == (BEFORE["password"], 20)
 
 
+@pytest.mark.parametrize("assumed", ["unknown", "sip", "portal"])
+@pytest.mark.parametrize("takes", ["sip", "portal"])
+async def test_a_password_that_is_not_shown_is_proved_by_signing_in_with_it(
+    start: Start, takes: str, assumed: str
+) -> None:
+    _, platform = await start(
+        {"passwords": "masked", "customer_password": takes}, {"customer_password": assumed}
+    )
+    data = {"platform": "sippulse-br", "subscriber": WHO, **WRITES["password.change"]}
+    plan = platform.plan(Order("order-1", "password.change.v1", data))
+    assert not isinstance(plan, Problem)
+    before = await platform.look(plan[0], None)
+    assert isinstance((await platform.call(plan[0], NO_GUARD)).outcome, Done)
+    after = await platform.look(plan[0], None)
+    assert isinstance(before, Reading)
+    assert isinstance(after, Reading)
+    seen = [(each.matches, bool(each.old_secret_works)) for each in (before, after)]
+    known = assumed == takes == "sip"
+    assert seen == ([(False, True), (True, False)] if known else [(False, False)] * 2)
+
+
 # Duplicates --------------------------------------------------------------------------------------
 
 ALIAS = "sippulse.SubscriberWS.insertDBAliases"

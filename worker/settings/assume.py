@@ -65,8 +65,9 @@ class SippulseAssume(Section):
     )
     customer_password: Literal["unknown", "sip", "portal"] = Field(
         default="unknown",
-        description="which password the operations of CustomerWS take. `unknown`: signing in proves nothing of "
-        "either",
+        description="which password the operations of CustomerWS take. Where retrievePassword hides it, a lost "
+        "answer to its change is settled by signing in. `unknown`: a person decides. Wrongly set: a person decides "
+        "all the same",
     )
     rounding: Literal["exact", "cents"] = Field(
         default="exact",

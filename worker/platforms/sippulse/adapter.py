@@ -14,9 +14,9 @@ from worker.domain.outcome import Done, Exchange, Outcome, Unclear
 from worker.domain.redaction import secrets_in
 from worker.messages.errors import Problem
 from worker.messages.sippulse.operations import BY_TYPE
+from worker.platforms.planning import read_of
 from worker.platforms.port import Guard, Order, Reply, Rows, Step, Unread
 from worker.platforms.preview import Existing, Preview
-from worker.platforms.planning import read_of
 from worker.platforms.reading import not_sent, within
 from worker.platforms.sippulse.answers import Answered
 from worker.platforms.sippulse.call_records.access import CallRecords
@@ -60,7 +60,7 @@ class SippulsePlatform:
             undeclared=settings.assume.absent_is_undeclared_fault,
         )
         assume = settings.assume
-        trust = Trust(assume.passwords, assume.retrieve_password, assume.left_out)
+        trust = Trust(assume.passwords, assume.retrieve_password, assume.left_out, assume.customer_password)
         self._planner = Planner(name, settings, self._has, self._lacks, self._answers)
         self._native = NativePlanner(self._planner)
         self._call_records = CallRecords(settings)

@@ -31,6 +31,7 @@ PLACES = frozenset({"username", "domain", "id"})  # name an object, and are no c
 MOVING = frozenset({"dailyQuotaConsumed", "monthlyQuotaConsumed"})  # calls move them
 NOT_SHOWN = frozenset({"cps", "keepAlive"})  # no read has them
 ELSEWHERE = {"email": "emailAddress"}  # updateSubscriberServices has names of its own
+SIGN_IN = "CustomerWS.authenticate"
 SECRET_READS = {
     "password": "SubscriberWS.retrievePassword",
     "passwordPortal": "SubscriberWS.retrievePasswordWEB",
@@ -234,6 +235,8 @@ class Looks:
         if not isinstance(what, Answered):
             return await self._records.explained(person_of(step), what)
         value = self._trust.retrieved(what.value)
+        if value is None and self._trust.signs_in(read):
+            return await self._signs_in(step, SIGN_IN)
         new, old = step.params["newPassword"], step.params.get("actualPassword")
         if old is None:  # the order does not say which it replaces: whichever there is
             return Reading(matches=value == new, old_secret_works=value not in (None, new))
@@ -243,8 +246,8 @@ class Looks:
         new = await self._accepted(step, read, "newPassword")
         if not isinstance(new, bool):
             return new
-        if new:
-            return Reading(matches=True)
+        if new or "actualPassword" not in step.params:
+            return Reading(matches=new)
         old = await self._accepted(step, read, "actualPassword")
         return Reading(matches=False, old_secret_works=old) if isinstance(old, bool) else old
 

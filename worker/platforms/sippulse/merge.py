@@ -11,6 +11,8 @@ from worker.platforms.sippulse.fields import BY_WIRE, DEFAULTS, SUBSCRIBER
 
 _MASKED = re.compile(r"[*•●x.]{3,}|<?hidden>?|\[?(masked|protected)\]?", re.IGNORECASE)
 
+RETRIEVE_SIP, RETRIEVE_PORTAL = "SubscriberWS.retrievePassword", "SubscriberWS.retrievePasswordWEB"
+
 
 def is_masked(value: Any) -> bool:
     """It stands for a secret that the platform does not show."""
@@ -24,6 +26,7 @@ class Trust:
     passwords: str = "as_they_look"
     retrieve_password: str = "as_it_looks"
     left_out: str = "cleared"
+    customer_password: str = "unknown"
 
     def recorded(self, value: Any) -> Any:
         """The secret that stands in a record; None: it is not shown."""
@@ -41,6 +44,10 @@ class Trust:
         """Whether to ask for the secret that the record shows so: what is masked there may be so everywhere."""
         masked = self.passwords == "masked" or (self.passwords == "as_they_look" and is_masked(value))
         return self.retrieve_password == "clear" or (self.retrieve_password == "as_it_looks" and not masked)
+
+    def signs_in(self, read: str) -> bool:
+        """Whether the password that `read` is about is the one that the subscriber signs in with."""
+        return {RETRIEVE_SIP: "sip", RETRIEVE_PORTAL: "portal"}.get(read) == self.customer_password
 
     @property
     def may_leave_out(self) -> bool:

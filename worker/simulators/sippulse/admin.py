@@ -10,7 +10,7 @@ from aiohttp import web
 from worker.simulators.common import admin as common
 
 from . import page
-from .ledger import Sum
+from .ledger import Charge, Sum
 from .objects import Row
 from .platform import Platform, Subscriber, key_of
 from .simulator import Simulator
@@ -72,7 +72,11 @@ def _account(platform: Platform, username: str, domain: str) -> Body:
 def charges(simulator: Simulator, query: Mapping[str, str]) -> Body:
     wanted = query.get("accountcode")
     rows = [each for each in simulator.platform.ledger.charges if wanted in (None, each.accountcode)]
-    return {"charges": [{**asdict(each), "price": plain(each.price)} for each in rows]}
+    return {"charges": [{**_charge(each), "rated": simulator.platform.rated(each)} for each in rows]}
+
+
+def _charge(each: Charge) -> Body:
+    return {**asdict(each), "price": plain(each.price)}
 
 
 def log(simulator: Simulator, query: Mapping[str, str]) -> Body:
@@ -152,9 +156,12 @@ async def subscribers(simulator: Simulator, body: Body) -> Body:
 
 
 async def charge(simulator: Simulator, body: Body) -> Body:
+    """{"username", "domain", "price", "call"?: columns of its record}."""
     price = Decimal(str(body["price"]))
-    made = simulator.platform.charge(str(body["username"]), str(body["domain"]), price)
-    return {**asdict(made), "price": plain(made.price)}
+    made = simulator.platform.charge(
+        str(body["username"]), str(body["domain"]), price, **dict(body.get("call", {}))
+    )
+    return _charge(made)
 
 
 async def traffic(simulator: Simulator, body: Body) -> Body:

@@ -1,11 +1,13 @@
 """The state of the simulated platform: domains, subscribers, balances, the administrator."""
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from . import soap, wsdl
+from .call_records import CallRecords
 from .config import TEXTS, SimulatorConfig, Switches
 from .ledger import Charge, Key, Ledger
 from .objects import TABLES, Table
@@ -62,7 +64,8 @@ def key_of(username: Scalar, domain: Scalar) -> Key:
 class Platform:
     """Everything that survives a request. Not thread-safe: it lives in one event loop."""
 
-    def __init__(self, config: SimulatorConfig) -> None:
+    def __init__(self, config: SimulatorConfig, call_records: CallRecords | None = None) -> None:
+        self.call_records = call_records
         self.schemas = wsdl.schemas()
         self.fields = {each.name: each for each in self.schemas["SubscriberWS"].types["subscriberDTO"]}
         self.switches: Switches = config.switches
@@ -157,13 +160,22 @@ class Platform:
         """What of an amount reaches a balance."""
         return amount if self.switches.rounding == "exact" else amount.quantize(CENT, ROUND_HALF_UP)
 
-    def charge(self, username: str, domain: str, price: Decimal) -> Charge:
-        """A call is rated: its price leaves the balance. Raises KeyError when there is no such subscriber."""
+    def charge(self, username: str, domain: str, price: Decimal, **call: Any) -> Charge:
+        """A call is rated: its price leaves the balance. `call`: columns of its record.
+
+        Raises KeyError when there is no such subscriber.
+        """
         subscriber = self.get(username, domain)
         if subscriber is None:
             raise KeyError(f"no subscriber {username}@{domain} to charge")
         subscriber.balance -= self.booked(price)
+        if self.call_records is not None:
+            self.call_records.rated(*subscriber.key, f"{price:f}", self.switches.cdr_delay, call)
         return self.ledger.charge(subscriber.key, price)
+
+    def rated(self, charge: Charge) -> bool:
+        """Whether the call has its row in vi_cdrs by now."""
+        return time.time() >= charge.at + self.switches.cdr_delay
 
     def authenticate(self, call: Call) -> None:
         if "principal" in call.arguments and call.principal() != (self.login, self.password):
