@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from worker.messages.errors import Code
 from worker.messages.fields import instant
 from worker.messages.rest.operations import Operation, Table
-from worker.messages.ringme.portable import OF_A_CLIENT
+from worker.messages.ringme.portable import NOT_OFFERED, OF_A_CLIENT
 from worker.platforms.port import Order, Step
 from worker.platforms.rest import Plan, RestStep, Wrong, step_of
 from worker.platforms.rest.answers import plain
@@ -29,7 +29,7 @@ class Plans:
         self._name, self._settings, self._table = name, settings, table
 
     def portable(self) -> Mapping[str, Plan]:
-        return {
+        offered: dict[str, Plan] = {
             "subscriber.create": self._create,
             "subscriber.update": self._update,
             "subscriber.get": self._get,
@@ -42,6 +42,7 @@ class Plans:
             "number.list": self._numbers,
             "call_records.list": self._call_records,
         }
+        return offered | {type_.removesuffix(".v1"): refused(why) for type_, why in NOT_OFFERED.items()}
 
     def _operation(self, endpoint: str) -> Operation:
         return operation(self._table, endpoint)
@@ -167,6 +168,15 @@ class Plans:
         step = step_of(self._operation("call_history.list"), asked, paged=True)
         more = {"kind": text(data, "kind"), "limit": int(data.get("limit") or 2**62)}
         return [with_(step, params={**step.params, **more})]
+
+
+def refused(why: str) -> Plan:
+    """Of a portable command that is not offered."""
+
+    def plan(order: Order) -> list[Step]:
+        raise Wrong(Code.UNSUPPORTED, f"{order.type} is not offered by platforms of kind ringme: {why}")
+
+    return plan
 
 
 def with_(step: RestStep, **more: Any) -> RestStep:
