@@ -86,7 +86,7 @@ class Calls(OnPlatform):
 
 # Faults that the platform has all the time. What is late lands after the deadline and well inside `settle`.
 _CHANGES: list[dict[str, Any]] = [
-    {"kind": "late", "since": "hangup", "seconds": 0.6, "share": 0.005},
+    {"kind": "late", "since": "hangup", "within": 1.2, "seconds": 0.6, "share": 0.005},
     {"kind": "late", "connection": "drop", "seconds": 0.8, "share": 0.005},
     {"kind": "undeclared", "applied": True, "share": 0.004},
     {"kind": "html500", "applied": True, "share": 0.004},

@@ -443,6 +443,14 @@ async def test_a_late_change_lands_after_the_client_has_left(sim: Simulator) -> 
     assert [entry.via for entry in sim.platform.ledger.entries] == ["", "late"]
 
 
+async def test_a_late_change_does_not_wait_for_ever_for_a_client_that_is_frozen(sim: Simulator) -> None:
+    sim.fail("blockSubscriber", "late", seconds=0, since="hangup", within=0.2)
+    _, writer = await wire(sim, envelope("blockSubscriber"))
+    await eventually(lambda: applied(sim, "blockSubscriber") == 1, "the late change")
+    assert sim.pending() == 1
+    writer.transport.abort()
+
+
 async def test_a_late_change_may_come_with_a_dropped_connection(sim: Simulator) -> None:
     sim.fail("blockSubscriber", "late", seconds=0.1, connection="drop")
     with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):

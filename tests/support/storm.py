@@ -179,7 +179,7 @@ class Sippulse:
     async def lose_answers(self, operation: str, share: float) -> None:
         """In every way that it knows; the first rule that is drawn wins."""
         rules = [
-            {"kind": "late", "since": "hangup", "seconds": 0.6, "share": share / 10},
+            {"kind": "late", "since": "hangup", "within": 1.2, "seconds": 0.6, "share": share / 10},
             {"kind": "late", "connection": "drop", "seconds": 0.8, "share": share / 10},
             {"kind": "undeclared", "applied": True, "share": share / 10},
             {"kind": "html500", "applied": True, "share": share / 10},

@@ -5,6 +5,7 @@ import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -170,7 +171,9 @@ async def late(exchange: Exchange, fault: Fault, dice: Dice) -> web.Response:
     if fault.rule.connection == "drop":
         exchange.end("close")
     if fault.rule.since == "hangup":
-        await exchange.until_gone()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(fault.rule.within):
+                await exchange.until_gone()
     await asyncio.sleep(fault.seconds)
     await exchange.apply_if(fault)
     await exchange.until_gone()

@@ -56,7 +56,8 @@ class BaseRule:
     operation: patterns of operation names, full names or `*`; also `@changes` and `@reads`.
     kind: one of KINDS, or `lost`; or mix: kind -> weight. share: probability 0 to 1 by the seeded generator.
     count: only so many times, None for ever. skip: let so many matching requests pass first.
-    seconds: the kind's own default when None. applied: overrides whether the change is made (kinds that
+    seconds: the kind's own default when None. within: `since` hangup, but so many seconds after it came at the
+    latest, for a platform's transaction has an end although its client is frozen. applied: overrides whether the change is made (kinds that
     answer in the platform's place normally make none). text: what a refusal says.
     """
 
@@ -81,6 +82,7 @@ class BaseRule:
     variant: str = "any"
     connection: str = "hang"
     since: str = "received"
+    within: float | None = None
     scope: str = "platform"
 
     def __post_init__(self) -> None:
