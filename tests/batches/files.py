@@ -1,0 +1,106 @@
+"""Files of customers, made as a person's spreadsheet would save them."""
+
+from __future__ import annotations
+
+import csv
+import random
+import re
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+DOMAIN = "sip.example"
+COLUMNS = ("Telefone", "Nome", "E-mail", "Crédito", "Bloqueado")
+MAPPING = f"""
+[[command]]
+type = "subscriber.create"
+[command.data]
+"subscriber.username" = {{ column = "Telefone", do = ["phone_br_55"] }}
+"subscriber.domain" = "{DOMAIN}"
+password = {{ generate = 16 }}
+portal_password = {{ generate = 12 }}
+profile = "residential"
+rate_plan_id = 3
+email = {{ column = "E-mail", do = ["strip", "lower"] }}
+country_code = 55
+area_code = 11
+call_limit = 2
+first_name = {{ column = "Nome" }}
+
+[[command]]
+type = "credit.add"
+when = {{ column = "Crédito", filled = true }}
+[command.data]
+"subscriber.username" = {{ column = "Telefone", do = ["phone_br_55"] }}
+"subscriber.domain" = "{DOMAIN}"
+amount = {{ column = "Crédito", do = ["decimal_comma"] }}
+"""
+
+Row = tuple[str, ...]
+
+
+def customers(count: int, bad: float = 0.0, seed: int = 1) -> Iterator[Row]:
+    """Every fourth one has a credit; `bad`: the share whose telephone is none."""
+    chance = random.Random(seed)
+    for place in range(count):
+        phone = f"(11) 9{place // 10000 + 6000:04}-{place % 10000:04}"
+        if chance.random() < bad:
+            phone = f"(20) {place}"
+        yield phone, f"João {place}", f"c{place}@{DOMAIN}", "1.010,50" if place % 4 == 0 else "", ""
+
+
+def username(place: int) -> str:
+    return f"55119{place // 10000 + 6000:04}{place % 10000:04}"
+
+
+def write_csv(
+    path: Path, rows: Iterator[Row] | Sequence[Row], encoding: str = "utf-8", delimiter: str = ";"
+) -> Path:
+    with path.open("w", encoding=encoding, newline="") as file:
+        writer = csv.writer(file, delimiter=delimiter)
+        writer.writerow(COLUMNS)
+        writer.writerows(rows)
+    return path
+
+
+def write_xlsx(path: Path, rows: Iterator[Row] | Sequence[Row]) -> Path:
+    from openpyxl import Workbook
+
+    book = Workbook(write_only=True)
+    sheet = book.create_sheet("clientes")
+    sheet.append(COLUMNS)
+    for row in rows:
+        sheet.append(row)
+    book.save(path)
+    return as_excel_does(path)
+
+
+INLINE = re.compile(
+    rb'<c r="([A-Z]+[0-9]+)" t="inlineStr"><is><t(?: xml:space="preserve")?>(.*?)</t></is></c>', re.DOTALL
+)
+TABLE = (
+    b'<Override PartName="/xl/sharedStrings.xml" ContentType='
+    b'"application/vnd.openxmlformats-officedocument.spreadsheetml.sharedStrings+xml"/></Types>'
+)
+NAMESPACE = b'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+
+
+def as_excel_does(path: Path) -> Path:
+    """The workbook with its texts in a table that cells point into, as Excel writes them."""
+    with zipfile.ZipFile(path) as archive:
+        parts = {one.filename: archive.read(one) for one in archive.infolist()}
+    places: dict[bytes, int] = {}
+
+    def shared(found: re.Match[bytes]) -> bytes:
+        place = places.setdefault(found[2], len(places))
+        return b'<c r="%s" t="s"><v>%d</v></c>' % (found[1], place)
+
+    sheet = "xl/worksheets/sheet1.xml"
+    parts[sheet] = INLINE.sub(shared, parts[sheet])
+    texts = b"".join(b'<si><t xml:space="preserve">%s</t></si>' % text for text in places)
+    parts["xl/sharedStrings.xml"] = b"<sst %s>%s</sst>" % (NAMESPACE, texts)
+    parts["[Content_Types].xml"] = parts["[Content_Types].xml"].replace(b"</Types>", TABLE)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    return path
