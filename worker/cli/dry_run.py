@@ -50,7 +50,7 @@ async def _asked(settings: Settings, checked: Checked, *, against: bool) -> dict
         plan = platform.plan(order)
         if isinstance(plan, Problem):
             raise Fault(f"it would be rejected, {plan.code.value}: {plan.message}")
-        steps = [_step(step, await _preview(platform, step), of) for step in plan]
+        steps = [step_as_data(step, await _preview(platform, step), of) for step in plan]
         found = await _existing(platform, order, plan) if against else None
     finally:
         await platform.close()
@@ -82,7 +82,7 @@ def _found(each: Existing) -> dict[str, Any]:
     }
 
 
-def _step(step: Step, preview: Preview | None, settings: PlatformSettings) -> dict[str, Any]:
+def step_as_data(step: Step, preview: Preview | None, settings: PlatformSettings) -> dict[str, Any]:
     from worker.domain.redaction import without_secrets
 
     reads = tuple(preview.reads) if preview is not None else ()
@@ -149,7 +149,7 @@ def _lost(step: Step, by: str, settings: PlatformSettings) -> list[str]:
         return [begun, "no read shows what it did: parked, a person decides"]
     match step.effect:
         case Effect.SET:
-            rest = (f"{by} shows it as ordered: done", "not so at the end: called again")
+            rest: tuple[str, ...] = (f"{by} shows it as ordered: done", "not so at the end: called again")
         case Effect.DELETE:
             rest = (f"{by} shows it gone: done", "still there at the end: called again")
         case Effect.CREATE:
@@ -167,15 +167,16 @@ def _lost(step: Step, by: str, settings: PlatformSettings) -> list[str]:
     return [begun, *rest]
 
 
-def _money(step: Step, by: str, lag: str, settings: PlatformSettings) -> tuple[str, str]:
+def _money(step: Step, by: str, lag: str, settings: PlatformSettings) -> tuple[str, ...]:
+    shown: tuple[str, ...] = ()
+    if getattr(settings, "evidence_select", None):
+        shown = ("the SELECT of credit_evidence shows one entry of this command: done",)
     moved = f"{by} is read twice, {lag} apart: moved by exactly {step.amount}"
     if settings.strict:
-        return f"{moved} or not at all: parked, a person decides (credit_evidence = strict)", (
-            "moved otherwise: parked, with the figures"
-        )
-    return f"{moved}: done", (
-        "not moved at either end: called again; moved otherwise: parked, with the figures, a person decides"
-    )
+        decides = "parked, a person decides (credit_evidence = strict)"
+        return f"{moved}, or not at all: {decides}", "moved otherwise: parked, with the figures"
+    otherwise = "moved otherwise: parked, with the figures, a person decides"
+    return (*shown, f"{moved}: done", f"not moved, neither at once nor at the end: called again; {otherwise}")
 
 
 # For people ----------------------------------------------------------------------------------------------
