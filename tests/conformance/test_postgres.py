@@ -190,14 +190,18 @@ async def test_a_process_frozen_in_a_transaction_does_not_hold_the_others_for_a_
         await place.close()
 
 
-async def test_rule_4_6_a_duplicate_that_comes_while_its_first_is_ending_is_answered(place: Place) -> None:
+@pytest.mark.parametrize("beside", [(), ("m-1",)], ids=["alone", "beside_its_first_that_came_again"])
+async def test_rule_4_6_a_duplicate_that_comes_while_its_first_is_ending_is_answered(
+    place: Place, beside: tuple[str, ...]
+) -> None:
+    """Beside its first: RabbitMQ, killed before it had the acknowledgement, brings both (the storm's seed 702)."""
     journal, go = await place.open(), asyncio.Event()
     await admit(journal, order("m-1", idempotency_key="k-1"))
     [first] = await claim(journal)
     admitted = asyncio.Event()
 
     async def slowly(tx: Tx) -> None:
-        await Desk(tx, place.core).admit([order("m-2", idempotency_key="k-1")])
+        await Desk(tx, place.core).admit([order(id, idempotency_key="k-1") for id in (*beside, "m-2")])
         admitted.set()
         await go.wait()
 

@@ -86,9 +86,12 @@ class Desk:
             "SELECT * FROM identities WHERE message_hash = ANY($1::text[])", sorted(hashes)
         ):
             self._by_message[row["message_hash"]] = _known(row)
-        keys = {pair_hash(e.source, e.idempotency_key) for e in envelopes}
-        holders = await self._identities_of(await self._newest(sorted(keys)))
-        running = [r for r in holders if r["status"] is None and r["message_hash"] not in hashes]
+        askers: dict[str, set[str]] = {}  # key -> the messages that come with it
+        for e in envelopes:
+            askers.setdefault(pair_hash(e.source, e.idempotency_key), set()).add(pair_hash(e.source, e.id))
+        holders = await self._identities_of(await self._newest(sorted(askers)))
+        # The holder itself may have come again beside the duplicate that waits for its answer.
+        running = [r for r in holders if r["status"] is None and askers[r["key_hash"]] - {r["message_hash"]}]
         if running:
             holders += await self._as_they_end(running)
         self._holders |= {row["key_hash"]: _known(row) for row in holders}
