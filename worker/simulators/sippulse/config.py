@@ -92,7 +92,7 @@ class SimulatorConfig:
     filled in, so {password} makes the platform echo the secret it was sent. faults, subscribers: as the
     admin API takes them. keepalive: seconds an idle connection is kept open. profiles, dialplans: numbered from 1
     in this order, the same in every domain; rate_plans likewise, in each of `domains`. numbers: those that can be
-    assigned to subscribers.
+    assigned to subscribers. call_records: a MySQL database to write calls into (vi_cdrs and acc), with its password.
     """
 
     login: str = "admin"
@@ -109,6 +109,7 @@ class SimulatorConfig:
     subscribers: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     traffic: Mapping[str, Any] | None = None
     keepalive: float = 75.0
+    call_records: str | None = field(default=None, repr=False)
 
     @classmethod
     def from_file(cls, path: Path) -> Self:

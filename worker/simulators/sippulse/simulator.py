@@ -12,6 +12,7 @@ from worker.simulators.common.exchange import Answer, Behaviour
 from worker.simulators.common.faults import BaseRule
 from worker.simulators.common.simulator import BaseSimulator
 
+from .call_records import CallRecords
 from .config import SimulatorConfig
 from .exchange import BEHAVIOURS
 from .faults import Rule
@@ -32,10 +33,11 @@ class Simulator(BaseSimulator):
     def __init__(self, config: SimulatorConfig) -> None:
         self.config = config
         self._traffic: asyncio.Task[None] | None = None
+        self.call_records = CallRecords(config.call_records) if config.call_records else None
         super().__init__(seed=config.seed, faults=config.faults)
 
     def begin(self) -> None:
-        self.platform = Platform(self.config)
+        self.platform = Platform(self.config, self.call_records)
 
     @property
     def counts(self) -> Counts:
@@ -68,6 +70,8 @@ class Simulator(BaseSimulator):
 
     def stop_work(self) -> None:
         self.run_traffic(None)
+        if self.call_records is not None:
+            self.call_records.stop()
 
     def run_traffic(self, traffic: Traffic | None) -> None:
         """Start calls that eat credit, in place of those that run; None or a rate of 0 stops them."""
