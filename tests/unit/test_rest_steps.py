@@ -161,7 +161,7 @@ def plan(type_: str, settings: PlatformSettings = SETTINGS, **data: Any) -> Any:
     ],
 )
 def test_what_cannot_be_done_is_said_before_anything_is_sent(type_: str, code: Code, sentence: str) -> None:
-    problem = plan(type_)
+    problem = plan(type_, **({"amount": "5.00"} if "credit" in type_ else {}))
     assert isinstance(problem, Problem)
     assert problem.code is code
     assert sentence in problem.message
@@ -241,6 +241,12 @@ def test_a_created_object_is_ours_if_it_agrees_in_what_was_sent() -> None:
     other = seen(step, {"number": 12, "name": "ana", "plan": 4, "status": 0})
     assert (other.matches, other.differences) == (False, ("plan", "status"))
     assert seen(step) == Reading(present=False)
+
+
+def test_who_says_no_name_is_not_looked_for_among_those_without_one() -> None:
+    assert create(plan=3).check is None
+    assert not create(plan=3).readable
+    assert create(name="ana").readable
 
 
 def test_two_of_one_name_are_left_to_a_person() -> None:

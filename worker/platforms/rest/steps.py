@@ -44,8 +44,18 @@ def step_of(operation: Operation, data: Mapping[str, Any], **more: Any) -> RestS
         "check": operation.check,
         **more,
     }
+    params = arguments_of(operation, data)
+    given["check"] = said_enough(given["check"], params)
     given["readable"] = given["check"] is not None
-    return RestStep(operation=operation, params=arguments_of(operation, data), **given)
+    return RestStep(operation=operation, params=params, **given)
+
+
+def said_enough(check: Check | None, params: Mapping[str, Any]) -> Check | None:
+    """The check, if the command says all that it goes by: a row without a name is not the one without a name."""
+    if check is None:
+        return None
+    needed = (*check.arguments.values(), *check.same.values())
+    return check if all(params.get(name) not in (None, "") for name in needed) else None
 
 
 def is_undocumented_allowed(settings: PlatformSettings) -> bool:
@@ -83,15 +93,13 @@ class Planner:
         self.documented(operation)
         if operation.effect != "increment":
             return step_of(operation, order.data)
-        if operation.check is None:
+        named = operation.amount
+        amount = amount_of(self._name, self._settings, order.data.get(named), named)
+        step = step_of(operation, order.data, amount=amount)
+        if step.check is None:
             why = f"{operation.endpoint}: no read of this platform could settle a lost answer to it"
             raise Wrong(Code.UNSUPPORTED, why)
-        named = operation.amount
-        return step_of(
-            operation,
-            order.data,
-            amount=amount_of(self._name, self._settings, order.data.get(named), named),
-        )
+        return step
 
     def _planned(self, order: Order) -> tuple[Step, ...]:
         command, _, version = order.type.rpartition(".")
