@@ -29,6 +29,7 @@ CONTROL_READ = "cdr.listAll?limit=1"  # of today: that is what it does without d
 ENVELOPE = frozenset({"error", "reason"})
 # Sets about one client: a refusal of theirs may be about a client that is not there.
 ABOUT_ONE = frozenset({of.STATUS, of.UPDATE})
+MAY_MEAN_ABSENT = frozenset({Code.PLATFORM_REFUSED, Code.NOT_FOUND, Code.UNSUPPORTED_BY_SERVER})
 
 
 class VoipmundoPlatform(RestPlatform):
@@ -118,7 +119,7 @@ class VoipmundoPlatform(RestPlatform):
         refused, id_ = reply.outcome, step.params.get("id")
         if step.operation.type not in ABOUT_ONE or not isinstance(refused, Refused) or refused.certain:
             return reply
-        if refused.code is not Code.PLATFORM_REFUSED or self.settings.level == "subscriber":
+        if refused.code not in MAY_MEAN_ABSENT or self.settings.level == "subscriber":
             return reply
         heard = await within(self._brief, self.client.call(self.table[of.GET], {"id": id_}))
         found = getattr(heard, "what", None)
