@@ -12,6 +12,7 @@ from tests.support.amqp import eventually
 from tests.support.ringme import CLIENT, EXTENSION, OF_345, Begin, Bench, benches
 from worker.domain.outcome import Busy, Done, Ill, NotSent, Refused, Unclear
 from worker.messages.errors import Code
+from worker.platforms.port import Order
 from worker.platforms.transport import NO_GUARD
 
 
@@ -389,3 +390,30 @@ async def test_a_resource_closed_to_the_application_does_not_end_the_token_twice
     assert (refused.code, refused.certain) == (Code.CREDENTIALS_REFUSED, False)
     assert (bench.received("client.get"), bench.received("oauth.token")) == (2, 2)
     assert isinstance(await bench.platform.control(), Done)
+
+
+# Before anything is sent ---------------------------------------------------------------------------
+
+
+async def test_a_dry_run_says_what_is_there_and_shows_no_secret(begin: Begin) -> None:
+    bench = await begin({"clients": [{"id": 12}]}, block_rule_id=7)
+    data = {"subscriber": CLIENT, "number": "101", "password": "pw-of-another"}
+    steps = bench.steps("subscriber.create", **data)
+    order = Order("order-1", "subscriber.create.v1", data)
+    said = {each.what: each.right for each in await bench.platform.existing(order, steps)}
+    assert said == {"client 12": True, "internal number 101": False}
+    previews = [await bench.platform.preview(step) for step in steps]
+    assert [preview.method for preview in previews] == ["POST", "PUT"]
+    assert "pw-of-another" not in repr(previews)
+    assert "101" in previews[1].notes[0]
+    nobody = bench.steps("calls.block", subscriber={"client_id": 99})
+    [missing] = await bench.platform.existing(order, nobody)
+    assert (missing.there, missing.wanted) == (False, True)
+
+
+async def test_with_several_numbers_of_one_name_none_is_chosen(begin: Begin) -> None:
+    bench = await begin({"extensions": [{"name": "0001*101"}, {"name": "0002*101"}]})
+    step = bench.steps("subscriber.create", subscriber=CLIENT, number="101", password="x")[1]
+    refused = (await bench.platform.call(step, NO_GUARD)).outcome
+    assert (refused.code, refused.certain) == (Code.NOT_FOUND, True)
+    assert "there are 2 internal numbers 101" in refused.text

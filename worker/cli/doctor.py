@@ -229,7 +229,7 @@ async def _platform(
             else f"held, {state.held}"
         )
         yield Finding(part, "warning", f"{who}; its commands wait", resume_words(name))
-    missing = unset(settings.limits)
+    missing = [name for name in unset(settings.limits) if name in settings.limited]
     if missing:
         advice = f"set them in [platforms.{name}.limits]: a mistake of a sender then stops there"
         yield Finding(part, "advice", f"no limit for {', '.join(missing)}", advice)

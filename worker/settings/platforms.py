@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
@@ -139,6 +139,11 @@ class PlatformSettings(Section):
     def evidence_lag(self) -> float:
         """Seconds between the two readings of a balance that have to agree before they count."""
         return 10.0
+
+    @property
+    def limited(self) -> Sequence[str]:
+        """The limits that mean something on this kind of platform."""
+        return tuple(LimitSettings.model_fields)
 
     def advice(self) -> list[tuple[str, str]]:
         """What would better be set: why, and the key, with its table where it is in one (`limits] credit_max`)."""

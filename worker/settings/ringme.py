@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -109,6 +109,10 @@ class RingmeSettings(PlatformSettings):
     @property
     def account(self) -> str:
         return self.username if self.grant == "password" else self.app_id
+
+    @property
+    def limited(self) -> Sequence[str]:
+        return ("removes_per_hour",)
 
     def advice(self) -> list[tuple[str, str]]:
         if self.block_rule_id is not None:

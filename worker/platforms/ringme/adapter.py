@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,10 +11,11 @@ from worker.domain.effect import Effect
 from worker.domain.outcome import Busy, Done, Exchange, Ill, NotSent, Outcome, Refused, Unclear
 from worker.messages.errors import Code
 from worker.messages.rest.operations import Operation, Place, Table
-from worker.platforms.port import Guard, Memory, Reply, Rows, Step, Unread
-from worker.platforms.preview import Preview
+from worker.platforms.port import Guard, Memory, Order, Reply, Rows, Step, Unread
+from worker.platforms.preview import Existing, Preview
 from worker.platforms.reading import not_sent, within
 from worker.platforms.rest import Answered, Client, RestPlatform, RestStep
+from worker.platforms.ringme.existing import Inspection
 from worker.platforms.ringme.history import History
 from worker.platforms.ringme.looks import RingmeLooks, asked_of, blocking
 from worker.platforms.ringme.plan import Plans
@@ -95,6 +96,9 @@ class RingmePlatform(RestPlatform):
         ):
             notes.append("what the record shows besides is read before, and sent along")
         return replace(found, notes=(*found.notes, *notes))
+
+    async def existing(self, order: Order, steps: Sequence[Step]) -> Sequence[Existing]:
+        return await Inspection(self._own, self.client, self.table, self.looks).existing(steps)
 
     # PUT that keeps what it was not told ----------------------------------------------------------
 

@@ -21,6 +21,7 @@ BEFORE_THE_END = 60.0  # seconds; of a token that lives shortly a tenth of its l
 AFTER_A_REFUSAL = 1.0  # seconds in which all who come are told the same, so that no account is locked out
 KNOWN_TOKENS = 4  # that a call under way may still carry: they are masked
 MOST_TEXT = 2048  # bytes of a refusal
+SAID = ("error", "status", "error_description", "message")  # by OAuth2, and as the rest of the API has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +132,23 @@ class OAuth:
         if sent.status in (429, 503):
             return Busy(retry_after(sent.headers.get("Retry-After")) or BUSY_WITHOUT_A_WORD)
         if sent.status in (400, 401, 403):
-            text = bounded(Masker(self.secrets()).cut(sent.body, MOST_TEXT)) or f"HTTP {sent.status}"
+            text = bounded(Masker(self.secrets()).cut(words(sent.body), MOST_TEXT)) or f"HTTP {sent.status}"
             return Ill(f"no token is given to the application: {text}", credentials=True)
         if 400 <= sent.status < 500 and sent.status != 408:
             return Ill(f"no token is given at {self._application.url}: HTTP {sent.status}")
         return NotSent("token: server_fault")
+
+
+def words(body: bytes) -> bytes:
+    """What a refusal says: how it is written nobody shows, so any of the usual names is taken, else all of it."""
+    try:
+        said = read(body)
+    except Garbage:
+        return body
+    if not isinstance(said, Mapping):
+        return body
+    found = [said[name] for name in SAID if isinstance(said.get(name), str)]
+    return ": ".join(found).encode() or body
 
 
 def _seconds(value: object) -> float | None:
