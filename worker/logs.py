@@ -38,8 +38,8 @@ TALKATIVE = (
     "uvicorn",
     "uvicorn.access",
 )
-# What they say as warning or error is said by us too, in one line that an operator can use.
-DOUBLED = ("aiormq.connection", "asyncpg.pool")
+# What they say as warning or error is said by us too, in one line that an operator can use. zeep's quotes the answer.
+DOUBLED = ("aiormq.connection", "asyncpg.pool", "zeep.xsd.types.simple")
 DEPTH = 6  # how deep a value is looked into for secret names; below it nothing is shown
 
 

@@ -8,8 +8,10 @@ import logging
 
 import pytest
 import structlog
+from lxml import etree
+from zeep.xsd.types.builtins import Integer
 
-from worker.logs import TALKATIVE, configure, is_secret, without_secrets
+from worker.logs import DOUBLED, TALKATIVE, configure, is_secret, without_secrets
 from worker.settings import LogSettings
 
 
@@ -17,7 +19,7 @@ from worker.settings import LogSettings
 def _as_before():
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
-    levels = {name: logging.getLogger(name).level for name in TALKATIVE}
+    levels = {name: logging.getLogger(name).level for name in (*TALKATIVE, *DOUBLED)}
     yield
     root.handlers, root.level = handlers, level
     for name, one in levels.items():
@@ -52,6 +54,11 @@ def test_libraries_that_write_bodies_are_quiet_below_warning(lines):
     for name in ("zeep.transports", "httpx", "aiormq.connection", "faststream.access"):
         logging.getLogger(name).debug("HTTP Post with s3cret")
         logging.getLogger(name).info("HTTP Post with s3cret")
+    assert lines() == []
+
+
+def test_an_answer_that_is_no_number_is_not_quoted_by_the_library_that_reads_it(lines):
+    assert Integer().parse_xmlelement(etree.fromstring("<id>s3cret</id>")) is None
     assert lines() == []
 
 
