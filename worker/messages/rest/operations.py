@@ -68,19 +68,6 @@ class Check:
     id: str = "id"
     balance: str = ""
 
-    def __str__(self) -> str:
-        read = self.read.removesuffix(".v1").partition(".")[2]
-        which = f", the one with that {' + '.join(self.same.values())}" if self.same else ""
-        if self.balance:
-            return f"{read}: {self.balance}"
-        what = "as sent" if self.shows is None else ", ".join(map(_shown, self.shows.items()))
-        return f"{read}{which}{': ' + what if what else ''}"
-
-
-def _shown(pair: tuple[str, Any]) -> str:
-    name, value = pair
-    return f"{name} = {value['const'] if isinstance(value, Mapping) else value}"
-
 
 @dataclass(frozen=True, slots=True)
 class Operation:
