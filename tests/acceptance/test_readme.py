@@ -41,6 +41,7 @@ EXECUTED = frozenset(
         "javascript",
         "cloudevents",
         "send",
+        "batch",
         "parked",
     }
 )
@@ -194,6 +195,9 @@ async def sends_commands(reader: Reader, platform: Sippulse, results: Listener) 
     await reader.sh("send")  # the same key again: no second effect
     [after] = (await platform.ask("state", username=WHO[0], domain=WHO[1]))["subscribers"]
     assert (float(after["balance"]), after["activeOutgoingCalls"]) == (35.0, False)
+    said = await reader.sh("batch")
+    assert "succeeded  1" in said
+    assert "succeeded" in (reader.folder / "report.csv").read_text()
 
 
 async def decides_about_a_parked_one(
