@@ -36,7 +36,7 @@ INSERT INTO commands (id, lane_id, source, message_id, idem_key, type, platform,
     arrival, due_at, data_sealed, risk, first_risk, attempts, received_at, started_at, finished_at, effect, problem, batch_id)
 SELECT n, PERSON + 1, '/crm', 'm-' || n, 'm-' || n,
     CASE n % 7 WHEN 0 THEN 'credit.add.v1' WHEN 1 THEN 'subscriber.create.v1' ELSE 'calls.block.v1' END, PLATFORM,
-    PLATFORM || '/subscriber/person' || (PERSON) || '@sip.example', 1, STATE, n, NULL, DATA, 'claim', 'claim', 1,
+    PLATFORM || ':subscriber:person' || (PERSON) || '@sip.example', 1, STATE, n, NULL, DATA, 'claim', 'claim', 1,
     NOW - (COUNT - n) * 0.2, NOW - (COUNT - n) * 0.2 + 0.1,
     CASE WHEN STATE IN ('succeeded', 'rejected') THEN NOW - (COUNT - n) * 0.2 + 1 ELSE NULL END,
     CASE STATE WHEN 'succeeded' THEN 'applied' WHEN 'in_doubt' THEN 'unknown' ELSE 'none' END,
@@ -47,7 +47,7 @@ SELECT n, PERSON + 1, '/crm', 'm-' || n, 'm-' || n,
 FROM SERIES
 """
 LANES = """
-INSERT INTO lanes (id, key, platform) SELECT n + 1, PLATFORM || '/subscriber/person' || n || '@sip.example', PLATFORM
+INSERT INTO lanes (id, key, platform) SELECT n + 1, PLATFORM || ':subscriber:person' || n || '@sip.example', PLATFORM
 FROM SERIES
 """
 PLATFORM = "CASE WHEN (PERSON) % 100 = 0 THEN 'ringme-small' WHEN (PERSON) % 3 = 0 THEN 'voipmundo-br' ELSE 'sippulse-br' END"

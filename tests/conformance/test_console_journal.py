@@ -50,7 +50,7 @@ async def ids(console: ConsoleJournal, **wanted: Any) -> list[str]:
 
 async def five(journal: StoredJournal) -> None:
     """m-1 succeeded, m-2 was rejected, m-3 is parked, m-4 is in doubt, m-5 waits behind it."""
-    people = [f"sip-br/subscriber/{name}@example.org" for name in ("ana", "bea", "caio", "davi", "davi")]
+    people = [f"sip-br:subscriber:{name}@example.org" for name in ("ana", "bea", "caio", "davi", "davi")]
     for number, key in enumerate(people, 1):
         type = "credit.add.v1" if number == 2 else "calls.block.v1"
         await admit(journal, order(f"m-{number}", key, type=type, batch_id="b-1" if number < 3 else None))
@@ -74,7 +74,7 @@ async def test_a_list_is_filtered_by_what_an_operator_names(
     assert await ids(console, platform="another") == []
     assert await ids(console, batch="b-1") == ["m-2", "m-1"]
     assert await ids(console, source=CRM, state="parked") == ["m-3"]
-    assert await ids(console, about="sip-br/subscriber/davi@example.org") == ["m-5", "m-4"]
+    assert await ids(console, about="sip-br:subscriber:davi@example.org") == ["m-5", "m-4"]
     now = await journal.now()
     assert len(await ids(console, since=now - 60, until=now + 60)) == 5
     assert await ids(console, until=now - 3600) == []
@@ -84,7 +84,7 @@ async def test_pages_follow_each_other_without_gap_or_repeat(
     console: ConsoleJournal, journal: StoredJournal
 ) -> None:
     for number in range(7):
-        await admit(journal, order(f"m-{number}", f"sip-br/subscriber/p{number}@example.org"))
+        await admit(journal, order(f"m-{number}", f"sip-br:subscriber:p{number}@example.org"))
     for filters in ({}, {"platform": "sip-br"}, {"state": "waiting"}):
         seen: list[str] = []
         before = None
@@ -107,7 +107,7 @@ async def test_search_finds_ids_keys_people_and_words_of_the_error(
     assert await ids(console, text="invoice-77") == ["m-6"]
     assert await ids(console, text="davi@example.org") == ["m-5", "m-4"]
     assert await ids(console, text="dav") == ["m-5", "m-4"]
-    assert await ids(console, text="sip-br/subscriber/ana") == ["m-1"]
+    assert await ids(console, text="sip-br:subscriber:ana") == ["m-1"]
     assert await ids(console, text="da_i") == []
     await console.fold()
     assert await ids(console, text="LINES") == ["m-2"]
@@ -119,7 +119,7 @@ async def test_failures_alike_but_for_numbers_and_names_are_one_group(
     console: ConsoleJournal, journal: StoredJournal
 ) -> None:
     for number, name in enumerate(("ana", "bea"), 1):
-        await admit(journal, order(f"m-{number}", f"sip-br/subscriber/{name}@example.org"))
+        await admit(journal, order(f"m-{number}", f"sip-br:subscriber:{name}@example.org"))
         claimed = await claim_one(journal)
         text = f"subscriber {name}@example.org has {number * 7} lines"
         await settle(journal, refused(claimed, problem=Problem(Code.PLATFORM_REFUSED, text)))
@@ -193,7 +193,7 @@ async def test_a_preview_leaves_out_what_is_unknown_and_counts_what_was_overtake
     console: ConsoleJournal, journal: StoredJournal
 ) -> None:
     await five(journal)
-    await admit(journal, order("m-6", "sip-br/subscriber/bea@example.org"))
+    await admit(journal, order("m-6", "sip-br:subscriber:bea@example.org"))
     seen = await console.preview("retry", Wanted())
     assert seen.unknown == 1
     assert seen.superseded == 1

@@ -55,9 +55,9 @@ def test_every_form_that_changes_something_carries_the_session_s_mark(template: 
     ("message", "key", "expected"),
     [
         ("line 12 of 40 is busy", "p/subscriber/x@y", "line # of # is busy"),
-        ("no user 'ana' here", "p/subscriber/ana@sip.example", "no user ‹…› here"),
-        ("ana@sip.example is blocked", "p/subscriber/ana@sip.example", "‹…› is blocked"),
-        ("client ana17 has no plan", "p/client/ana17", "client ‹…› has no plan"),
+        ("no user 'ana' here", "p:subscriber:ana@sip.example", "no user ‹…› here"),
+        ("ana@sip.example is blocked", "p:subscriber:ana@sip.example", "‹…› is blocked"),
+        ("client ana17 has no plan", "p:client:ana17", "client ‹…› has no plan"),
         ("took 1.5 s, at 10:20:30", "p/x/y", "took # s, at #"),
         ("a" * 1000, "p/x/y", "a" * 300),
     ],
@@ -78,7 +78,7 @@ def test_percentiles_come_from_the_steps() -> None:
 
 def test_a_viewer_sees_no_name_of_a_customer() -> None:
     row = {
-        "partition_key": "sip-br/subscriber/ana@sip.example",
+        "partition_key": "sip-br:subscriber:ana@sip.example",
         "subject": "ana",
         "output": {"subscriber": "ana"},
         "problem": {"code": "not_found", "message": "no ana", "platform_message": "ana?", "advice": "look"},
@@ -90,7 +90,7 @@ def test_a_viewer_sees_no_name_of_a_customer() -> None:
     }
     shown = for_viewer(row)
     assert "ana" not in str({name: value for name, value in shown.items() if name != "partition_key"})
-    assert shown["partition_key"] == "sip-br/subscriber/a•••"
+    assert shown["partition_key"] == "sip-br:subscriber:a•••"
     assert masked_key("whole") == "•••"
 
 

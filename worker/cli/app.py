@@ -13,6 +13,7 @@ from worker.cli import (
     audit,
     batch,
     commands,
+    console,
     contracts,
     doctor,
     events,
@@ -47,7 +48,7 @@ def build() -> typer.Typer:
     onboard.mount(app)
     batch.mount(app)
     app.command()(doctor.doctor)
-    for group in (commands, quarantine, platforms, events, audit, journal, simulate, contracts):
+    for group in (commands, console, quarantine, platforms, events, audit, journal, simulate, contracts):
         group.mount(app)
     return app
 

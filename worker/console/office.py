@@ -15,6 +15,7 @@ from worker.console.health import Readiness
 from worker.console.runner import Runner
 from worker.journal import console_people as people
 from worker.journal.console import ConsoleJournal
+from worker.journal.console_lists import divided
 from worker.journal.console_people import Person, Role
 
 FIRST = "first admin"
@@ -166,11 +167,9 @@ class Office:
 
 
 def masked_key(key: str) -> str:
-    """`platform/kind/name` without the name."""
-    parts = key.split("/", 2)
-    if len(parts) < 3:
-        return DOT
-    return "/".join([*parts[:2], parts[2][:1] + DOT])
+    """`platform:kind:name` without the name."""
+    start, name = divided(key)
+    return f"{start}{name[:1]}{DOT}" if start else DOT
 
 
 def for_viewer(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from worker.journal.console_lists import divided
 from worker.journal.driver import Row, Tx
 
 STEPS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)  # seconds from arrival to end
@@ -39,9 +40,9 @@ def pattern(message: str, names: Iterable[str] = ()) -> str:
 
 
 def names_of(partition_key: str) -> list[str]:
-    """What in an ordering key names its object: `platform/kind/name`."""
-    name = partition_key.split("/", 2)[-1]
-    return [name, *name.split("@"), *name.split("/")]
+    """What in an ordering key names its object: all after `platform:kind:`, and its parts."""
+    _, name = divided(partition_key)
+    return [name, *re.split(r"[@:/]", name)]
 
 
 def step_of(seconds: float) -> int:

@@ -8,6 +8,7 @@ far back it has looked.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -309,8 +310,17 @@ async def objects(tx: Tx, text: str, postgres: bool) -> list[str]:
     return found[:MOST_KEYS]
 
 
+_START = re.compile(r"[^:/]*[:/][^:/]*[:/]")
+
+
+def divided(key: str) -> tuple[str, str]:
+    """What stands before the object's name in an ordering key (`platform:kind:`, empty where it has none), and the name."""
+    found = _START.match(key)
+    return (found[0], key[found.end() :]) if found else ("", key)
+
+
 async def _starts(tx: Tx, postgres: bool) -> list[str]:
-    """What stands before the names: `platform/kind/`, by one look into the index for each."""
+    """What stands before the names: `platform:kind:`, by one look into the index for each."""
     less, greater = ("~<~", "~>=~") if postgres else ("<", ">=")
     order = f"ORDER BY key USING {less}" if postgres else "ORDER BY key"
     found: list[str] = []
@@ -319,7 +329,7 @@ async def _starts(tx: Tx, postgres: bool) -> list[str]:
         rows = await tx.rows(f"SELECT key FROM lanes WHERE key {greater} $1 {order} LIMIT 1", after)  # noqa: S608
         if not rows:
             break
-        start = "/".join(str(rows[0]["key"]).split("/")[:2]) + "/"
+        start, _ = divided(str(rows[0]["key"]))
         found.append(start)
-        after = start[:-1] + "0"  # the sign after the slash
+        after = start[:-1] + chr(ord(start[-1]) + 1) if start else str(rows[0]["key"]) + "\x01"
     return found

@@ -1,0 +1,390 @@
+"""Pages and sign-in over both databases: who may what, forged and replayed requests, and what is written down."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.conformance.support import (
+    ALICE,
+    Place,
+    admit,
+    bad,
+    change,
+    claim,
+    claim_one,
+    done,
+    order,
+    parked,
+    records,
+    refused,
+    settle,
+    states,
+)
+from tests.conformance.test_console_journal import KEPT, five
+from tests.support.amqp import eventually
+from tests.support.console import HERE, PASSWORD, Front, said
+from worker.journal.journal import StoredJournal
+from worker.messages.errors import Code, Problem
+
+EVERY_PAGE = (
+    "/", "/commands", "/scheduled", "/failures", "/in-doubt", "/acts", "/platforms", "/quarantine", "/audit",
+)  # fmt: skip
+SCRIPT = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+async def front(place: Place, journal: StoredJournal) -> AsyncIterator[Front]:
+    for name in KEPT:
+        await change(journal, f"DELETE FROM {name}")
+    async with Front(place.url, journal) as it:
+        yield it
+
+
+async def number_of(front: Front, id: str) -> int:
+    return int((await front.journal.command(id))["id"])
+
+
+async def denied(journal: StoredJournal) -> list[str]:
+    return [one["details"]["act"] for one in await records(journal) if one["what"] == "denied"]
+
+
+async def test_nothing_is_open_without_sign_in_but_health(front: Front) -> None:
+    stranger = front.client()
+    for path in (*EVERY_PAGE, "/people", "/commands/1", "/live", "/bulk/retry?state=parked"):
+        answer = await stranger.get(path)
+        assert (answer.status_code, answer.headers["location"][:14]) == (303, "/sign-in?next="), path
+    for path in ("/healthz", "/readyz", "/metrics", "/sign-in", "/static/console.css"):
+        assert (await stranger.get(path)).status_code == 200, path
+    for path in ("/commands/1/retry", "/platforms/sip-br/pause", "/people/user", "/bulk/go", "/sign-out"):
+        assert (await stranger.post(path, data={"reason": "x"})).status_code in (303, 403), path
+
+
+async def test_the_first_admin_comes_by_a_link_that_works_once(front: Front, journal: StoredJournal) -> None:
+    link = await front.office.first_link()
+    assert link is not None
+    stranger = front.client()
+    assert (await stranger.get(link)).status_code == 200
+    form = {"name": "ana", "password": PASSWORD, "again": PASSWORD}
+    short = await stranger.post(link, data={**form, "password": "short", "again": "short"})
+    assert (short.status_code, said(short)) == (422, "a password has at least 12 characters")
+    assert (await stranger.post(link, data=form)).status_code == 303
+    assert (await stranger.get(link)).status_code == 404
+    assert (await stranger.post(link, data={**form, "name": "eve"})).status_code == 404
+    assert await front.office.first_link() is None
+    assert (await stranger.get(f"{HERE}/first/forged")).status_code == 404
+    [user] = (await front.journal.everybody())[0]
+    assert (user["name"], user["role"]) == ("ana", "admin")
+    [row] = await journal.run(lambda tx: tx.rows("SELECT password_hash FROM console_users"))
+    assert row["password_hash"].startswith("$argon2id$")
+
+
+async def test_the_cookie_is_signed_http_only_and_of_this_site(front: Front) -> None:
+    await front.user("ana", "viewer")
+    client = front.client()
+    wrong = await client.post("/sign-in", data={"name": "ana", "password": "something else"})
+    assert (wrong.status_code, said(wrong)) == (401, "the name or the password is wrong")
+    unknown = await client.post("/sign-in", data={"name": "eve", "password": "something else"})
+    assert said(unknown) == said(wrong)
+    answer = await client.post("/sign-in", data={"name": "ana", "password": PASSWORD, "next": "/failures"})
+    assert answer.headers["location"] == "/failures"
+    cookie = answer.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=lax" in cookie
+    for forged in ("x", answer.cookies["worker_session"][:-2] + "xx", "." * 400):
+        stranger = front.client(cookie=f"worker_session={forged}")
+        assert (await stranger.get("/")).status_code == 303
+    away = await front.client().post(
+        "/sign-in", data={"name": "ana", "password": PASSWORD, "next": "//evil.example/"}
+    )
+    assert away.headers["location"] == "/"
+
+
+async def test_after_five_wrong_passwords_the_right_one_is_not_looked_at(front: Front) -> None:
+    await front.user("ana", "viewer")
+    client = front.client()
+    for _ in range(5):
+        await client.post("/sign-in", data={"name": "ana", "password": "wrong wrong wrong"})
+    answer = await client.post("/sign-in", data={"name": "ana", "password": PASSWORD})
+    assert answer.status_code == 429
+    assert "wait" in said(answer)
+    assert (await client.get("/")).status_code == 303
+
+
+async def test_signing_out_ends_the_session_at_the_server(front: Front) -> None:
+    ana = await front.person("ana", "viewer")
+    cookie = ana.client.cookies["worker_session"]
+    assert (await ana.get("/")).status_code == 200
+    assert (await ana.act("/sign-out")).status_code == 303
+    stolen = front.client(cookie=f"worker_session={cookie}")
+    assert (await stolen.get("/")).status_code == 303
+
+
+async def test_a_form_from_elsewhere_changes_nothing(front: Front, journal: StoredJournal) -> None:
+    await five(journal)
+    ana = await front.person("ana", "admin")
+    eve = await front.person("eve", "operator")
+    number = await number_of(front, "m-3")
+    path = f"/commands/{number}/retry"
+    mark = await ana.mark()
+    for headers, form in (
+        ({}, {"reason": "x"}),
+        ({}, {"reason": "x", "csrf": "forged"}),
+        ({}, {"reason": "x", "csrf": await eve.mark()}),
+        ({"sec-fetch-site": "cross-site"}, {"reason": "x", "csrf": mark}),
+        ({"origin": "http://evil.example"}, {"reason": "x", "csrf": mark}),
+    ):
+        answer = await ana.client.post(path, data=form, headers=headers)
+        assert answer.status_code == 403, form
+    assert (await states(journal))["m-3"] == "parked"
+    assert (await ana.client.post(path, data={"reason": "x", "csrf": mark})).status_code == 303
+
+
+async def test_a_viewer_sees_no_personal_data_and_may_do_nothing(
+    front: Front, journal: StoredJournal
+) -> None:
+    await five(journal)
+    await front.journal.fold()
+    viewer = await front.person("vera", "viewer")
+    numbers = [await number_of(front, f"m-{n}") for n in range(1, 6)]
+    for path in (*EVERY_PAGE, *(f"/commands/{number}" for number in numbers)):
+        answer = await viewer.get(path)
+        assert answer.status_code == 200, path
+        assert "@example.org" not in answer.text, path
+        assert 'name="reason"' not in answer.text, path
+    for path, form in (
+        (f"/commands/{numbers[2]}/retry", {}),
+        (f"/commands/{numbers[3]}/resolve", {"applied": "yes"}),
+        ("/platforms/sip-br/pause", {}),
+        ("/people/user", {"name": "x1", "role": "admin", "password": PASSWORD}),
+        ("/audit/verify", {}),
+    ):
+        assert (await viewer.act(path, reason="because", **form)).status_code == 403, path
+    assert (await viewer.get("/bulk/retry?state=parked")).status_code == 403
+    assert (await viewer.get(f"/commands/{numbers[1]}/edit")).status_code == 403
+    assert (await viewer.get("/people")).status_code == 403
+    assert (await states(journal))["m-3"] == "parked"
+    assert len(await denied(journal)) == 8
+
+
+async def test_a_parked_command_is_retried_once_by_two_operators(
+    front: Front, journal: StoredJournal
+) -> None:
+    await admit(journal, order("m-1", ALICE))
+    await settle(journal, parked(await claim_one(journal)))
+    ana, bob = await front.person("ana", "operator"), await front.person("bob", "operator")
+    number = await number_of(front, "m-1")
+    no_reason = await ana.act(f"/commands/{number}/retry", reason="  ")
+    assert (no_reason.status_code, said(no_reason)) == (422, "say why: it stands in the audit record")
+    first = await ana.act(f"/commands/{number}/retry", reason="the platform is back")
+    assert first.headers["location"] == f"/commands/{number}"
+    second = await bob.act(f"/commands/{number}/retry", reason="the platform is back")
+    assert second.status_code == 409
+    assert "waiting" in said(second)
+    acts = [(one["what"], one["actor"]) for one in await records(journal)][-2:]
+    assert acts == [("retried", "ana"), ("denied", "bob")]
+
+
+async def test_nobody_decides_before_the_window_s_end_but_an_admin_who_waives_it(
+    front: Front, journal: StoredJournal
+) -> None:
+    await five(journal)
+    number = await number_of(front, "m-4")
+    operator, admin = await front.person("olga", "operator"), await front.person("ana", "admin")
+    page = await operator.get(f"/commands/{number}")
+    assert "Only an admin may decide" in page.text
+    path = f"/commands/{number}/resolve"
+    early = await operator.act(path, reason="I looked", applied="yes")
+    assert early.status_code == 409
+    assert (await operator.act(path, reason="I looked", applied="yes", waive="1")).status_code == 403
+    assert (await admin.act(path, reason="I looked", applied="maybe")).status_code == 422
+    waived = await admin.act(path, reason="the vendor says so", applied="no", waive="1")
+    assert waived.status_code == 303
+    new = int(waived.headers["location"].rsplit("/", 1)[1])
+    assert new != number
+    assert (await states(journal))["m-4"] == "rejected"
+    assert (await front.journal.command(str(new)))["retry_of"] == "m-4"
+    resolved = next(one for one in await records(journal) if one["what"] == "ended" and one["actor"] == "ana")
+    assert resolved["details"]["window_waived"] is True
+
+
+async def test_edit_and_retry_is_checked_and_keeps_secrets_unseen(
+    front: Front, journal: StoredJournal
+) -> None:
+    data = {"platform": "sip-br", "subscriber": {"username": "alice", "domain": "example.org"}}
+    secret = {**data, "new_password": "Open-Sesame-77", "current_password": "Old-Sesame-66"}
+    await admit(
+        journal, order("m-1", "sip-br:subscriber:alice@example.org", type="password.change.v1", data=secret)
+    )
+    text = Problem(Code.PLATFORM_REFUSED, "too weak")
+    await settle(journal, refused(await claim_one(journal), problem=text))
+    ana = await front.person("ana", "operator")
+    number = await number_of(front, "m-1")
+    page = await ana.get(f"/commands/{number}/edit")
+    assert "Sesame" not in page.text
+    assert "***" in page.text
+    path = f"/commands/{number}/edit/send"
+    shown = {**data, "new_password": "***", "current_password": "***"}
+    same = await ana.act(path, text=json.dumps(shown), reason="again")
+    assert "nothing was changed" in said(same)
+    for wrong in ("{", "[]", json.dumps({**shown, "colour": "red"})):
+        answer = await ana.act(path, text=wrong, reason="again")
+        assert answer.status_code in (409, 422), wrong
+    other = {**shown, "subscriber": {"username": "bob", "domain": "example.org"}, "new_password": "x1y2z3"}
+    assert "keeps the object" in said(await ana.act(path, text=json.dumps(other), reason="again"))
+    sent = await ana.act(path, text=json.dumps({**shown, "new_password": "Stronger-88"}), reason="stronger")
+    assert sent.status_code == 303, said(sent)
+    claimed = await claim_one(journal)
+    assert claimed.data is not None
+    assert claimed.data["new_password"] == "Stronger-88"
+    assert claimed.data["current_password"] == "Old-Sesame-66"
+    assert "Stronger-88" not in str(await records(journal))
+
+
+async def test_a_bulk_act_does_what_its_preview_counted_and_stops_when_it_fails_again(
+    front: Front, journal: StoredJournal
+) -> None:
+    for n in range(8):
+        await admit(journal, order(f"m-{n}", f"sip-br:subscriber:p{n}@example.org"))
+        await settle(journal, parked(await claim_one(journal)))
+    ana = await front.person("ana", "operator")
+    page = (await ana.get("/bulk/retry?state=parked&platform=sip-br")).text
+    assert "8 commands" in page
+    signed = re.findall(r'name="signed" value="([^"]+)"', page)[0]
+    assert (await ana.act("/bulk/go", signed="forged", reason="x")).status_code == 422
+    begun = await ana.act("/bulk/go", signed=signed, reason="the outage is over")
+    act = begun.headers["location"]
+
+    async def portion(size: int, ends: Any) -> None:
+        async def due() -> bool:
+            return len([one for one in (await states(journal)).values() if one == "waiting"]) == size
+
+        await eventually(due)
+        await settle(journal, *(ends(one) for one in await claim(journal)))
+
+    await portion(1, done)
+    await portion(5, parked)
+
+    async def stopped() -> bool:
+        return "failed again" in (await ana.get(act)).text
+
+    await eventually(stopped)
+    assert sorted((await states(journal)).values()) == ["parked"] * 7 + ["succeeded"]
+    whats = [one["what"] for one in await records(journal)]
+    assert {"bulk_begun", "bulk_stopped"} <= set(whats)
+    assert (await ana.act(f"{act}/stop")).status_code == 409
+
+
+async def test_a_pause_stands_on_every_page_and_in_the_chain(front: Front, journal: StoredJournal) -> None:
+    ana = await front.person("ana", "operator")
+    assert (await ana.act("/platforms/nowhere/pause", reason="x")).status_code == 404
+    assert (await ana.act("/platforms/sip-br/pause", reason=f"they move {SCRIPT}")).status_code == 303
+
+    async def shown() -> bool:
+        return "is paused by ana: they move" in (await ana.get("/commands")).text
+
+    await eventually(shown)
+    assert SCRIPT not in (await ana.get("/commands")).text
+    assert (await ana.act("/platforms/sip-br/resume", reason="they moved")).status_code == 303
+    assert [one["what"] for one in await records(journal)][-2:] == ["paused", "resumed"]
+    verified = await ana.act("/audit/verify")
+    assert "The chain is whole" in verified.text
+
+
+async def test_looking_into_quarantine_is_an_act_and_shows_no_secret(
+    front: Front, journal: StoredJournal
+) -> None:
+    await admit(journal, bad(body=b'{"data": {"password": "Open-Sesame-77", "x": "' + SCRIPT.encode() + b'"'))
+    ana = await front.person("ana", "operator")
+    [row] = await front.journal.quarantined("kept", 5)
+    assert (await ana.get("/quarantine")).status_code == 200
+    page = await ana.act(f"/quarantine/{row['uid']}/look", reason="what was it")
+    assert page.status_code == 200
+    assert "Sesame" not in page.text
+    assert SCRIPT not in page.text
+    assert (await ana.act(f"/quarantine/{row['uid']}/drop", reason="rubbish")).status_code == 303
+    assert (await ana.act("/quarantine/nothing/look", reason="x")).status_code == 404
+    assert [one["what"] for one in await records(journal)][-2:] == ["quarantine_shown", "quarantine_dropped"]
+
+
+SENSELESS = [
+    ("/commands?state=asleep", 422),
+    ("/commands?since=yesterday", 422),
+    ("/commands?since=2026-02-02T00:00&until=2026-01-01T00:00", 422),
+    ("/commands?group=x", 422),
+    ("/commands?before=-1", 422),
+    ("/commands?before=99999999999999999999", 422),
+    (f"/commands?q={'x' * 10_000}", 422),
+    ("/commands?q=%00", 422),
+    ("/commands?platform=%27%3B%20DROP%20TABLE%20commands", 200),
+    ("/commands?q=%3Cscript%3Ealert(1)%3C/script%3E", 200),
+    ("/commands?q=%25%25%25", 200),
+    ("/commands/99999", 404),
+    ("/commands/99999999999999999999999", 404),
+    ("/commands/x", 422),
+    ("/bulk/retry", 422),
+    ("/bulk/everything?state=parked", 404),
+    ("/acts/77", 404),
+    ("/quarantine?state=x", 422),
+    ("/nothing", 404),
+    ("/audit?before=x&actor=%25", 200),
+]
+
+
+async def test_requests_that_make_no_sense_get_a_clear_page(front: Front) -> None:
+    ana = await front.person("ana", "admin")
+    for path, status in SENSELESS:
+        answer = await ana.get(path)
+        assert answer.status_code == status, path
+        assert SCRIPT not in answer.text, path
+        if status != 200:
+            assert said(answer), path
+            assert "Nothing was changed." in answer.text, path
+
+
+async def test_a_customer_s_name_that_is_script_stays_a_name(front: Front, journal: StoredJournal) -> None:
+    await admit(journal, order(f"m-{SCRIPT}", f"sip-br:subscriber:{SCRIPT}"))
+    ana = await front.person("ana", "operator")
+    for path in (
+        "/commands",
+        "/commands?q=m-%3Cscript",
+        f"/commands/{await number_of(front, f'm-{SCRIPT}')}",
+    ):
+        page = await ana.get(path)
+        assert page.status_code == 200
+        assert SCRIPT not in page.text
+        csp = page.headers["content-security-policy"]
+        assert "script-src 'self'" in csp
+        assert "unsafe-inline" not in csp
+
+
+async def test_pages_speak_portuguese_to_who_asks_for_it(front: Front) -> None:
+    ana = await front.person("ana", "admin")
+    assert "Visão geral" not in (await ana.get("/")).text
+    assert (await ana.get("/language/pt?back=/failures")).headers["location"] == "/failures"
+    assert "Visão geral" in (await ana.get("/")).text
+    asked = front.client(**{"accept-language": "pt-BR,pt;q=0.9"})
+    assert 'lang="pt-BR"' in (await asked.get("/sign-in")).text
+    assert (await ana.get("/language/xx?back=//evil.example")).headers["location"] == "/"
+
+
+async def test_an_admin_makes_users_and_tokens_and_ends_them(front: Front, journal: StoredJournal) -> None:
+    ana = await front.person("ana", "admin")
+    form = {"name": "bob", "role": "operator", "password": PASSWORD}
+    assert (await ana.act("/people/user", **form)).status_code == 303
+    bob = front.client()
+    assert (await bob.post("/sign-in", data={"name": "bob", "password": PASSWORD})).status_code == 303
+    assert (await bob.get("/")).status_code == 200
+    assert (await ana.act("/people/user/bob/disable")).status_code == 303
+    assert (await bob.get("/")).status_code == 303
+    assert (await ana.act("/people/user/ana/disable")).status_code == 422
+    assert (await ana.act("/people/user", name="ana", role="viewer")).status_code == 422
+    assert (await ana.act("/people/user", name="x", role="viewer")).status_code == 422
+    page = await ana.act("/people/token", name="crm", role="viewer", days="30")
+    secret = re.findall(r"<code>(pw_[^<]+)</code>", page.text)[0]
+    assert secret not in (await ana.get("/people")).text
+    assert secret not in str(await records(journal))
