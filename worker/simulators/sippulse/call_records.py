@@ -107,7 +107,7 @@ class CallRecords:
             sql_mode="ANSI_QUOTES",
         )
         async with connection.cursor() as cursor:
-            for statement in SCHEMA:
+            for statement in ("SET sql_notes = 0", *SCHEMA):  # that a table is there already is no news
                 await cursor.execute(statement)
         return connection
 
