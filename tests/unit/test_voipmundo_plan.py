@@ -10,6 +10,8 @@ import pytest
 from worker.messages.catalogue import Checked, check
 from worker.messages.envelope import Envelope
 from worker.messages.errors import Code, Problem
+from worker.messages.rest.document import table
+from worker.messages.voipmundo.portable import CUSTOMER, DID
 from worker.platforms.build import build
 from worker.platforms.port import Order, Platform, Step
 from worker.platforms.rest import RestStep
@@ -260,3 +262,14 @@ def test_what_is_not_offered_is_rejected_with_the_reason(command: str) -> None:
     assert isinstance(checked, Checked)
     assert checked.unsupported is not None
     assert "no document shows" in checked.unsupported.message
+
+
+def test_the_fields_of_portable_commands_are_those_of_the_operations() -> None:
+    """A name that an operation does not have would be dropped without a word."""
+    operations = table("voipmundo")
+
+    def asked(name: str) -> set[str]:
+        return {each.name for each in operations[f"voipmundo.{name}.v1"].asked}
+
+    assert set(CUSTOMER) == asked("manageCustomers.create") == asked("manageCustomers.update") - {"id"}
+    assert set(DID) | {"customer_id", "did_number"} == asked("manageDID.create")

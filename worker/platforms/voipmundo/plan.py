@@ -13,7 +13,7 @@ from worker.domain.evidence import money
 from worker.messages.errors import Code
 from worker.messages.fields import instant
 from worker.messages.rest.operations import Table
-from worker.messages.voipmundo.portable import CUSTOMER, PORTABLE_NAMES
+from worker.messages.voipmundo.portable import CUSTOMER, NOT_OFFERED, PORTABLE_NAMES
 from worker.platforms.port import Order, Step
 from worker.platforms.rest import Plan, Wrong, amount_of, step_of
 from worker.platforms.rest.looks import at
@@ -72,6 +72,7 @@ class Plans:
             "credit.get": self.balance,
             "number.assign": self.number,
             "call_records.list": self.records,
+            **{type_.removesuffix(".v1"): not_offered(type_, why) for type_, why in NOT_OFFERED.items()},
         }
 
     # Clients -------------------------------------------------------------------------------------
@@ -219,6 +220,13 @@ class Plans:
                 raise Wrong(Code.INVALID_FIELD, why, f"{where}platform_fields.more.{name}")
         sent = {name: value for name, value in {**found, **own}.items() if value is not None}
         return {**sent, **{name: _bare(value) for name, value in more.items()}}
+
+
+def not_offered(type_: str, why: str) -> Plan:
+    def plan(order: Order) -> Sequence[Step]:
+        raise Wrong(Code.UNSUPPORTED, f"{type_} is not offered by platforms of kind voipmundo: {why}")
+
+    return plan
 
 
 def portable_fields(data: Mapping[str, Any]) -> dict[str, Any]:
