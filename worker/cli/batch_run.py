@@ -13,7 +13,18 @@ import typer
 
 from worker.cli import show
 from worker.cli.batch_options import PASSPHRASE, Given
-from worker.cli.context import FAILED, STILL_RUNNING, USAGE, Fault, actor, journal_of, known, run, settings_of
+from worker.cli.context import (
+    FAILED,
+    STILL_RUNNING,
+    USAGE,
+    Fault,
+    actor,
+    complain,
+    journal_of,
+    known,
+    run,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from worker.journal.batches import Batch, Batches
@@ -87,9 +98,22 @@ async def awaited(work: Awaitable[int]) -> int:
 def run_file(context: typer.Context, given: Given) -> None:
     settings = settings_of(context)
     name = platform_of(settings, given.platform)
-    code = run(awaited(_run(settings, name, given)))
+    _can_report(given.report)
+    try:
+        code = run(awaited(_run(settings, name, given)))
+    except KeyboardInterrupt:
+        complain("stopped: give the same command again, and it goes on where it was")
+        raise
     if code:
         raise typer.Exit(code)
+
+
+def _can_report(path: Path | None) -> None:
+    """Before the night's work, not behind it."""
+    if path is not None and path.suffix.lower() not in (".csv", ".xlsx"):
+        raise Fault(f"--report: {path} has to end in .csv or .xlsx", USAGE)
+    if path is not None and not path.absolute().parent.is_dir():
+        raise Fault(f"--report: there is no folder {path.absolute().parent}", USAGE)
 
 
 def _plan(given: Given, sheet: Sheet, kind: str) -> Plan:

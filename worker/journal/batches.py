@@ -306,6 +306,14 @@ class Batches:
 
         return await self._journal.run(work)
 
+    async def stopped(self, platform: str) -> str | None:
+        """Why the platform takes nothing now, in a few words."""
+        for state in await self._journal.platforms():
+            if state.name == platform and state.stopped:
+                why = state.held or ("paused" if state.paused_by else "it does not answer")
+                return f"platform {platform} is stopped: {why}"
+        return None
+
     async def counts(self, batch: Batch) -> dict[str, int]:
         async def work(tx: Tx) -> dict[str, int]:
             return await _counts(tx, batch.id)

@@ -28,6 +28,10 @@ def line(progress: Progress) -> str:
         figures.append(f"paused by {progress.paused}")
     if progress.rate:
         figures.append(f"at most {progress.rate:g}/s")
+    if progress.stopped:
+        figures.append(progress.stopped)
+    elif progress.silent:
+        figures.append(f"nothing has ended for {progress.silent:.0f} s: is `worker run` running?")
     return ", ".join(figures)
 
 

@@ -8,23 +8,40 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from worker.journal.batches import Batch, Batches, Known, Offered, Send, content_mac, row_hash
+from worker.journal.port import JournalDown
 from worker.onboarding.passwords import Entry, PasswordFile
 from worker.onboarding.publishing import Bulk, Message
 from worker.onboarding.rows import Made, generated
 
+T = TypeVar("T")
+
 CHUNK = 100  # rows that are written down together
 LOOK = 0.5  # seconds, at least, between two looks at how rows ended
 SHARE = 20  # a look may take at most one part in so many of the time: the journal is the worker's
-AWAY = 120.0  # seconds that the journal may be away
+AWAY = 120.0  # seconds that the journal may be away before the run gives up
+SILENT = 30.0  # seconds without an ending after which a person is asked to look
 
 
 class Cancelled(Exception):
     """The batch was cancelled while it ran."""
+
+
+async def patiently(work: Callable[[], Awaitable[T]]) -> T:
+    """Again while the journal is away. All that is asked of it here may be asked twice."""
+    until = time.monotonic() + AWAY
+    while True:
+        try:
+            return await work()
+        except JournalDown:
+            if time.monotonic() > until:
+                raise
+        await asyncio.sleep(1.0)
 
 
 @dataclass(slots=True)
@@ -40,6 +57,8 @@ class Progress:
     states: dict[str, int] = field(default_factory=dict)  # of the whole batch, by the journal
     paused: str | None = None
     rate: float | None = None
+    stopped: str | None = None  # why the platform takes nothing
+    last_ended: float = field(default_factory=time.monotonic)
     began: float = field(default_factory=time.monotonic)
     ended_here: int = 0  # ended since this run began
 
@@ -62,7 +81,16 @@ class Progress:
     def add(self, changes: dict[str, int]) -> None:
         for state, by in changes.items():
             self.states[state] = self.states.get(state, 0) + by
-        self.ended_here += sum(max(0, changes.get(state, 0)) for state in ("done", "failed"))
+        ended = sum(max(0, changes.get(state, 0)) for state in ("done", "failed"))
+        self.ended_here += ended
+        if ended:
+            self.last_ended = time.monotonic()
+
+    @property
+    def silent(self) -> float | None:
+        """Seconds since a row ended, where that is long and some should."""
+        seconds = time.monotonic() - self.last_ended
+        return seconds if self.open > 0 and seconds > SILENT else None
 
     @property
     def speed(self) -> float:
@@ -91,7 +119,7 @@ class Watch:
 
     async def run(self) -> None:
         while True:
-            took = await self.look()
+            took = await patiently(self.look)
             await asyncio.sleep(max(LOOK, took * SHARE))
 
     async def look(self) -> float:
@@ -99,6 +127,7 @@ class Watch:
         start = time.monotonic()
         self.batch = await self._batches.control(self.batch.name)
         self._progress.paused, self._progress.rate = self.batch.paused_by, self.batch.rate
+        self._progress.stopped = await self._batches.stopped(self.batch.platform)
         after = 0
         while True:
             changes, _, last = await self._batches.gather(self.batch, after)
@@ -166,7 +195,7 @@ class Sender:
         while self._progress.open > 0:
             if until is not None and time.monotonic() > until:
                 return False
-            took = await self.watch.look()
+            took = await patiently(self.watch.look)
             report()
             await asyncio.sleep(max(LOOK, took * SHARE))
         self._progress.states = await self._batches.gather_all(self._batch)
@@ -214,9 +243,8 @@ class Sender:
                 continue
 
     async def _chunk(self, rows: Sequence[Made]) -> None:
-        answers = await self._batches.offer(
-            self._batch, [self._offered(one) for one in rows], self._terms.retry_failed
-        )
+        offered = [self._offered(one) for one in rows]
+        answers = await patiently(lambda: self._batches.offer(self._batch, offered, self._terms.retry_failed))
         sends = [(one, answer) for one, answer in zip(rows, answers, strict=True) if isinstance(answer, Send)]
         if self._passwords is not None:
             entries = [Entry(one.number, one.keys, send.made) for one, send in sends if send.made]
@@ -228,7 +256,7 @@ class Sender:
             await self._bulk.publish(
                 [message for one, send in sends for message in self._messages(one, send)]
             )
-            fresh = await self._batches.sent([send.row for _, send in sends])
+            fresh = await patiently(lambda: self._batches.sent([send.row for _, send in sends]))
             self._progress.add({"sending": -fresh, "sent": fresh})
         self._count(rows, answers, len(sends))
 
