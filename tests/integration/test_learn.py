@@ -145,6 +145,11 @@ async def test_how_faults_are_worded_is_learned_without_the_subscribers_name(sta
     settings_for(sim, refusals=report.refusals)
 
 
+async def test_how_a_domain_without_a_right_to_it_is_refused_is_learned(start: Start) -> None:
+    report = await learned(await start(switches={"domains": "listed"}))
+    assert report.refusals[r"Domain \S+ is not managed by \S+"] == "not_allowed"
+
+
 async def test_a_text_that_stands_for_everything_is_no_refusal(start: Start) -> None:
     same = dict.fromkeys(("unknown_subscriber", "duplicate", "already_reached"), "Operation failed")
     report = await learned(await start(texts=same, switches={"reached": "refuse"}))

@@ -28,13 +28,12 @@ from worker.platforms.sippulse.looks import Looks
 from worker.platforms.sippulse.merge import Trust
 from worker.platforms.sippulse.native import NativePlanner
 from worker.platforms.sippulse.native_calls import NativeCalls
-from worker.platforms.sippulse.numbers import STEPS as NUMBER_STEPS
 from worker.platforms.sippulse.numbers import Numbers
 from worker.platforms.sippulse.plan import Planner, arguments
 from worker.platforms.sippulse.preview import preview
 from worker.platforms.sippulse.records import READ, Absent, Name, Record, Records, nobody
 from worker.platforms.sippulse.services import with_live
-from worker.platforms.sippulse.steps import NativeStep
+from worker.platforms.sippulse.steps import NativeStep, NumberStep
 from worker.platforms.sippulse.unknowns import Unknowns
 from worker.settings import SippulseSettings
 
@@ -93,10 +92,10 @@ class SippulsePlatform:
         return await within(self._settings.timeout, self._look(step, before))
 
     async def call(self, step: Step, guard: Guard) -> Reply:
+        if isinstance(step, NumberStep):
+            return await self._numbers.call(step, guard)
         if isinstance(step, NativeStep):
             return await self._native_calls.call(step, guard)
-        if step.name in NUMBER_STEPS:
-            return await self._numbers.call(step, guard)
         match step.name:
             case "retrieveSubscriber":
                 return await self._get(step)
@@ -150,8 +149,8 @@ class SippulsePlatform:
         match found:
             case Record(fields):
                 return Reply(Done({"subscriber": ours(fields, secrets=True)}), exchange)
-            case Absent():
-                return Reply(nobody(name_in(step)), exchange)
+            case Absent(said):
+                return Reply(nobody(name_in(step), said), exchange)
             case unread:
                 return Reply(unread, exchange)
 
@@ -173,8 +172,8 @@ class SippulsePlatform:
                 removed = ours(fields, secrets=False)
                 reply = await self._do(step, arguments(step), guard, removed=removed)
                 return replace(reply, before=Reading(present=True, record=removed))
-            case Absent():
-                return Reply(nobody(name_in(step)), exchange)
+            case Absent(said):
+                return Reply(nobody(name_in(step), said), exchange)
             case unread:
                 return Reply(not_sent(unread), exchange)
 
@@ -195,10 +194,10 @@ class SippulsePlatform:
     # Readings -------------------------------------------------------------------------------------
 
     async def _look(self, step: Step, before: Reading | None) -> Reading | Unread:
+        if isinstance(step, NumberStep):
+            return await self._numbers.look(step)
         if isinstance(step, NativeStep):
             return await self._looks.look(step, before)
-        if step.name in NUMBER_STEPS:
-            return await self._numbers.look(step)
         name = name_in(step)
         if step.effect is Effect.INCREMENT:
             return await self._balances.read(name, step, before)

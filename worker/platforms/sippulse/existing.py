@@ -54,9 +54,11 @@ class Inspection:
         match found:
             case Record():
                 return _there(what, create)
-            case Absent():
+            case Absent(said):
                 ends = "" if create else ": the command would be rejected not_found"
-                return Existing(what, there=False, wanted=create is None, said=f"there is no {what}{ends}")
+                own = f', the platform says: "{said}"' if said else ""
+                text = f"there is no {what}{own}{ends}"
+                return Existing(what, there=False, wanted=create is None, said=text)
             case other:
                 return unread(what, other, wanted=create is None)
 

@@ -89,6 +89,7 @@ class Study:
         try:
             tell("reading")
             await self._nobody()
+            await self._nowhere()
             await self._write_to_nobody()
             tell(f"making {self._name}")
             await self._make()
@@ -153,7 +154,7 @@ class Study:
         if not await self._well():
             raise CannotLearn("the platform fell ill meanwhile: try it again")
         if isinstance(what, Refused):
-            self._texts.setdefault("not_found", set()).add(without_names(what.text, other))
+            self._note("not_found", what, other)
         self.report.add(
             "absent_is_undeclared_fault",
             self._absent == UNDECLARED,
@@ -171,6 +172,13 @@ class Study:
             )
         if not await self._is_gone():
             raise CannotLearn(f"{self._name} is not read as a subscriber that cannot exist: name another one")
+
+    async def _nowhere(self) -> None:
+        """A domain that cannot exist: what is said where this login has no right."""
+        other = Name(self._name.username, f"zz{secrets.token_hex(12)}.invalid")
+        what = await self._call(READ, other.arguments)
+        if isinstance(what, Refused) and shape(other, what) != self._absent:
+            self._note("not_allowed", what, other)
 
     async def _write_to_nobody(self) -> None:
         what = await self._ask("blockOutgoingCalls")
@@ -337,15 +345,17 @@ class Study:
 
     # Texts ----------------------------------------------------------------------------------------
 
-    def _note(self, code: str, refused: Refused) -> None:
-        self._texts.setdefault(code, set()).add(without_names(refused.text, self._name))
+    def _note(self, code: str, refused: Refused, name: Name | None = None) -> None:
+        text = without_names(refused.text, name or self._name)
+        login = rf"(?<!\w){re.escape(self._settings.login)}(?!\w)"
+        self._texts.setdefault(code, set()).add(re.sub(login, "<login>", text))
 
     def _patterns(self) -> None:
         """Texts that mean one thing only."""
         for code, texts in self._texts.items():
             others = {each for other, them in self._texts.items() if other != code for each in them}
             for text in sorted(texts):
-                if text in others or not re.search(r"[A-Za-z]{3}", text) or re.search(r"\*\*\*|…", text):
+                if text in others or not re.search(r"[A-Za-z]{3}", text) or re.search("…", text):
                     self.report.notes.append(f'the fault text "{text}" says too little to be a refusal')
                 else:
                     self.report.refusals[pattern_of(text)] = code
@@ -415,9 +425,8 @@ def said(shown: Mapping[str, str]) -> str:
 
 
 def pattern_of(text: str) -> str:
-    """A regular expression for the text, whatever the subscriber's name."""
-    parts = re.split("(<username>|<domain>)", text)
+    """A regular expression for the text, whoever it is about. *** stands for a secret that it showed."""
+    parts = re.split(r"(<username>|<domain>|<login>|\*\*\*)", text)
     return "".join(
-        r"\S+" if part in ("<username>", "<domain>") else re.escape(part).replace(r"\ ", " ")
-        for part in parts
+        r"\S+" if number % 2 else re.escape(part).replace(r"\ ", " ") for number, part in enumerate(parts)
     )

@@ -21,7 +21,7 @@ from worker.platforms.sippulse.call_records.balance import Balances
 from worker.platforms.sippulse.client import Client
 from worker.platforms.sippulse.fields import differing, filled_in, money, ours, same
 from worker.platforms.sippulse.merge import Trust
-from worker.platforms.sippulse.records import Absent, Name, Read, Record, Records, is_nameless
+from worker.platforms.sippulse.records import Absent, Name, Read, Record, Records, is_nameless, nobody
 from worker.platforms.sippulse.steps import NativeStep
 
 Row = Mapping[str, Any]
@@ -125,14 +125,14 @@ class Looks:
     # Objects --------------------------------------------------------------------------------------
 
     async def current(self, step: NativeStep) -> Row | Unread | None:
-        """What an update is about, as it is now; None: it is not there."""
+        """What an update is about, as it is now; None, or for a subscriber `not_found`: it is not there."""
         check = step.operation.check
         assert isinstance(check, checks.AsSent)
         if check.read == RECORD:
             found = await self._records.subscriber(person_of(step))
             if isinstance(found, Record):
                 return normalised(found.fields, type_of("subscriberDTO"))
-            return None if isinstance(found, Absent) else found
+            return nobody(person_of(step), found.said) if isinstance(found, Absent) else found
         if not check.id:
             return await self._single(check.read, step.place(check.by))
         rows = await self.rows(check.read, step.place(check.by))
@@ -142,7 +142,7 @@ class Looks:
 
     async def _as_sent(self, step: NativeStep) -> Reading | Unread:
         current = await self.current(step)
-        if current is None:
+        if current is None or (isinstance(current, Refused) and current.code is Code.NOT_FOUND):
             return nothing_set()
         if not isinstance(current, Mapping):
             return current

@@ -11,16 +11,16 @@ from worker.domain.effect import Effect
 from worker.domain.evidence import Reading
 from worker.domain.outcome import Done, Exchange, Refused
 from worker.messages.errors import Code
-from worker.platforms.port import Guard, Reply, Step, Unread
+from worker.platforms.port import Guard, Reply, Unread
 from worker.platforms.reading import not_sent, within
 from worker.platforms.sippulse.answers import Answered
 from worker.platforms.sippulse.client import Client
 from worker.platforms.sippulse.fields import money, same, shown
 from worker.platforms.sippulse.looks import Looks, Row
 from worker.platforms.sippulse.records import Absent, Name, Record, Records, nobody
+from worker.platforms.sippulse.steps import NumberStep
 
 LIST, AVAILABLE = "DidWS.listByAcc", "DidWS.listAvailablesNumbers"
-STEPS = frozenset({"listByAcc", "insertDid", "deleteDid", "reloadDid"})
 
 
 class Numbers:
@@ -33,7 +33,7 @@ class Numbers:
         self._client, self._records, self._looks, self._pool = client, records, looks, pool
         self._timeout, self._brief = timeout, brief
 
-    async def call(self, step: Step, guard: Guard) -> Reply:
+    async def call(self, step: NumberStep, guard: Guard) -> Reply:
         began = time.monotonic()
         said: Mapping[str, Any] | Done | Unread
         match step.name:
@@ -50,7 +50,7 @@ class Numbers:
         aside = Exchange(step.endpoint, round((time.monotonic() - began) * 1000, 3))
         return Reply(said if isinstance(said, Done) or step.effect is Effect.READ else not_sent(said), aside)
 
-    async def look(self, step: Step) -> Reading | Unread:
+    async def look(self, step: NumberStep) -> Reading | Unread:
         """What the subscriber's list shows of an assignment, a release or a list."""
         rows = await self._rows(step)
         if not isinstance(rows, list):
@@ -59,32 +59,31 @@ class Numbers:
         if row is None:
             return Reading(present=False)
         if step.effect is not Effect.CREATE:
-            return Reading(present=True, record=entry(row))
+            return Reading(present=True, platform_id=platform_id(row), record=entry(row))
         wrong = tuple(differing(step, row))
         return Reading(True, not wrong, wrong, platform_id(row), record=entry(row))
 
     # Calls ----------------------------------------------------------------------------------------
 
-    async def _listed(self, step: Step) -> Done | Unread:
+    async def _listed(self, step: NumberStep) -> Done | Unread:
         """All numbers, or the one that is to go."""
         rows = await self._rows(step)
         if not isinstance(rows, list):
             return rows
-        only = step.params.get("only")
-        if only is None:
+        if step.number is None:
             return Done({"numbers": [entry(row) for row in rows]})
-        row = next((each for each in rows if each.get("aliasUsername") == only), None)
+        row = self._row(step, rows)
         if row is None or row.get("id") is None:
-            why = f"the number {only} is not one of {name_in(step)}'s"
+            why = f"the number {step.number} is not one of {step.who}'s"
             return Refused(Code.NOT_FOUND, why, certain=True)
-        return Done(entry(row))
+        return Done({"number": step.number, "platform_id": platform_id(row)})
 
-    async def _ready(self, step: Step) -> Mapping[str, Any] | Unread:
+    async def _ready(self, step: NumberStep) -> Mapping[str, Any] | Unread:
         """The entry for a subscriber that is there, under its own account, for a number that is free."""
         account = await self._account(step)
         if not isinstance(account, str):
             return account
-        did = {**step.params["did"], "accountCode": account}
+        did = {**step.ordered, "accountCode": account}
         if self._pool:
             taken = await self._taken(str(did["aliasUsername"]), str(did["domain"]))
             if taken is not None:
@@ -105,20 +104,20 @@ class Numbers:
         )
         return Refused(Code.NOT_FOUND, why, certain=True)
 
-    async def _release(self, step: Step, guard: Guard) -> Reply:
+    async def _release(self, step: NumberStep, guard: Guard) -> Reply:
         """It is looked for first: after the call it is gone."""
         began = time.monotonic()
         before = await within(self._brief, self.look(step))
         aside = Exchange(step.endpoint, round((time.monotonic() - began) * 1000, 3))
         if not isinstance(before, Reading):
             return Reply(not_sent(before), aside)
-        if not before.present:
-            why = f"the number {step.params['number']} is not one of {name_in(step)}'s any more"
+        if before.platform_id is None:
+            why = f"the number {step.number} is not one of {step.who}'s any more"
             return Reply(Refused(Code.NOT_FOUND, why, certain=True), aside)
-        reply = await self._do(step, {"didId": step.params["didId"]}, guard, removed=before.record)
+        reply = await self._do(step, {"didId": int(before.platform_id)}, guard, removed=before.record)
         return replace(reply, before=before)
 
-    async def _reloaded(self, step: Step) -> Mapping[str, Any] | Unread:
+    async def _reloaded(self, step: NumberStep) -> Mapping[str, Any] | Unread:
         """The entry's id: of this command's, or looked up where a person settled what it did."""
         if (known := step.params.get("didId")) is not None:
             return {"didId": known}
@@ -127,11 +126,11 @@ class Numbers:
             return rows
         row = self._row(step, rows)
         if row is None or row.get("id") is None:
-            why = f"the platform has no id of the number {step.params['number']} to reload it by"
+            why = f"the platform has no id of the number {step.number} to reload it by"
             return Refused(Code.NOT_FOUND, why, certain=True)
         return {"didId": row["id"]}
 
-    async def _do(self, step: Step, what: Mapping[str, Any], guard: Guard, **output: Any) -> Reply:
+    async def _do(self, step: NumberStep, what: Mapping[str, Any], guard: Guard, **output: Any) -> Reply:
         heard = await self._client.call(
             step.endpoint, what, guard=guard, fresh=step.effect.needs_fresh_connection
         )
@@ -145,30 +144,26 @@ class Numbers:
 
     # Reads ----------------------------------------------------------------------------------------
 
-    async def _account(self, step: Step) -> str | Unread:
+    async def _account(self, step: NumberStep) -> str | Unread:
         """As the platform writes it, which may keep domains in its own case. Not found: there is nobody."""
-        found = await self._records.subscriber(name_in(step))
+        found = await self._records.subscriber(step.who)
         if isinstance(found, Record):
-            own = Name(str(found.fields["username"]), str(found.fields.get("domain") or name_in(step).domain))
+            own = Name(str(found.fields["username"]), str(found.fields.get("domain") or step.who.domain))
             return str(found.fields.get("accountCode") or own)
-        return nobody(name_in(step)) if isinstance(found, Absent) else found
+        return nobody(step.who) if isinstance(found, Absent) else found
 
-    async def _rows(self, step: Step) -> list[dict[str, Any]] | Unread:
+    async def _rows(self, step: NumberStep) -> list[dict[str, Any]] | Unread:
         account = await self._account(step)
         if not isinstance(account, str):
             return account
         return await self._looks.rows(LIST, {"accountCode": account})
 
-    def _row(self, step: Step, rows: list[dict[str, Any]]) -> Row | None:
+    def _row(self, step: NumberStep, rows: list[dict[str, Any]]) -> Row | None:
         """By the platform's id where it is known: the number may have been given anew."""
-        number, known = step.params.get("number"), step.params.get("didId")
+        known = step.params.get("didId")
         if known is not None:
             return next((row for row in rows if row.get("id") == known), None)
-        return next((row for row in rows if row.get("aliasUsername") == number), None)
-
-
-def name_in(step: Step) -> Name:
-    return Name(step.params["username"], step.params["domain"])
+        return next((row for row in rows if row.get("aliasUsername") == step.number), None)
 
 
 def entry(row: Row) -> dict[str, Any]:
@@ -186,12 +181,11 @@ def platform_id(row: Row) -> str | None:
     return None if row.get("id") is None else str(row["id"])
 
 
-def differing(step: Step, row: Row) -> list[str]:
+def differing(step: NumberStep, row: Row) -> list[str]:
     """Our names of what was ordered and is otherwise."""
-    did, ordered = step.params["did"], step.params["ordered"]
     fields = (("monthly_fee", "monthlySubscription", "double"), ("toll_free", "reverseBilling", "boolean"))
     return [
         ours
         for ours, wire, kind in fields
-        if ours in ordered and not same(kind, did.get(wire), row.get(wire))
+        if ours in step.named and not same(kind, step.ordered.get(wire), row.get(wire))
     ]

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from fnmatch import fnmatchcase
-from types import MappingProxyType
 from typing import Any
 
 from worker.domain.effect import Effect
@@ -77,9 +76,9 @@ class Planner:
             "credit.add": self._credit,
             "credit.get": lambda order: (self._about(order, "retrieveCredit", Effect.READ),),
             "password.change": self._password,
-            "number.assign": numbers_assign,
-            "number.release": numbers_release,
-            "number.list": lambda order: (number_step(order, LIST, Effect.READ),),
+            "number.assign": self._assign,
+            "number.release": self._release,
+            "number.list": lambda order: (self._listed(order),),
             "call_records.list": self._call_records,
             "forwarding.set": lambda order: forwarding(self.maker, name_of(order.data), order.data),
         }
@@ -104,6 +103,32 @@ class Planner:
     def no_doubles(self) -> bool:
         """This platform refuses to make the same a second time."""
         return self._settings.assume.duplicates == "refused"
+
+    # Numbers --------------------------------------------------------------------------------------
+
+    def _assign(self, order: Order) -> tuple[Step, ...]:
+        who, number, fee = name_of(order.data), number_of(order.data), order.data.get("monthly_fee")
+        did: dict[str, Scalar] = {
+            "accountCode": str(who),
+            "aliasUsername": number,
+            **who.arguments,
+            "didToRuri": False,
+            "reverseBilling": bool(order.data.get("toll_free")),
+        }
+        if fee is not None:
+            did["monthlySubscription"] = decimal("monthly_fee", fee)
+        named = frozenset(each for each in ("monthly_fee", "toll_free") if order.data.get(each) is not None)
+        more = {"number": number, "named": named, "ordered": did, "promises": {"number": number}}
+        return (self.maker.number(ASSIGN, {"did": did}, who, **more),)
+
+    def _release(self, order: Order) -> tuple[Step, ...]:
+        """The platform removes by its own number of the entry, which is read first and kept with the command."""
+        remove = self.maker.number(RELEASE, did_id(order), name_of(order.data), number=number_of(order.data))
+        return self._listed(order, number_of(order.data)), remove
+
+    def _listed(self, order: Order, number: str | None = None) -> Step:
+        who = name_of(order.data)
+        return self.maker.number(LIST, {"accountCode": str(who)}, who, number=number)
 
     # What may be done at all ---------------------------------------------------------------------
 
@@ -255,7 +280,10 @@ class Planner:
         if command in RELOADABLE:
             endpoint = "ReloadModulesWS.reloadSubscriber"
             return (self.maker.step(endpoint, name_of(order.data).arguments),)
-        return (number_step(order, RELOAD, Effect.SET, readable=False),) if command in NUMBERED else ()
+        if command not in NUMBERED:
+            return ()
+        who, number = name_of(order.data), number_of(order.data)
+        return (self.maker.number(RELOAD, did_id(order), who, number=number),)
 
 
 def covers(pattern: str, type_: str) -> bool:
@@ -268,44 +296,11 @@ def _secret(data: Mapping[str, Any], field: str) -> str | None:
     return None if value is None else str(typed(field, "string", value))
 
 
-# Numbers ----------------------------------------------------------------------------------------------
-
-
-def numbers_assign(order: Order) -> tuple[Step, ...]:
-    name, fee = name_of(order.data), order.data.get("monthly_fee")
-    did: dict[str, Scalar] = {
-        "accountCode": str(name),
-        "aliasUsername": number_of(order.data),
-        **name.arguments,
-        "didToRuri": False,
-        "reverseBilling": bool(order.data.get("toll_free")),
-    }
-    if fee is not None:
-        did["monthlySubscription"] = decimal("monthly_fee", fee)
-    named = {each for each in ("monthly_fee", "toll_free") if order.data.get(each) is not None}
-    step = number_step(order, ASSIGN, Effect.CREATE, did=did, ordered=named)
-    return (replace(step, promises={"number": number_of(order.data)}),)
-
-
-def numbers_release(order: Order) -> tuple[Step, ...]:
-    """The platform removes by its own number of the entry, which is read first and kept with the command."""
-    remove = number_step(order, RELEASE, Effect.DELETE)
-    return number_step(order, LIST, Effect.READ, only=number_of(order.data)), remove
-
-
-def number_step(order: Order, endpoint: str, effect: Effect, *, readable: bool = True, **more: Any) -> Step:
-    params: dict[str, Any] = {**name_of(order.data).arguments, **more}
-    if endpoint != LIST:
-        params["number"] = number_of(order.data)
-    if endpoint in (RELEASE, RELOAD) and (found := did_id(order)) is not None:
-        params["didId"] = found
-    return Step(endpoint.partition(".")[2], endpoint, effect, params, readable=readable)
-
-
-def did_id(order: Order) -> int | None:
-    """What the platform calls the entry, as an earlier step of the command found it."""
-    found = [step.get("output", {}).get("platform_id") for step in order.finished]
-    return next((int(each) for each in found if each is not None), None)
+def did_id(order: Order) -> dict[str, int]:
+    """What the platform calls the entry, once an earlier step of the command has found it."""
+    outputs = (step.get("output", {}) for step in order.finished)
+    found = next((each["platform_id"] for each in outputs if each.get("platform_id")), None)
+    return {} if found is None else {"didId": int(found)}
 
 
 def number_of(data: Mapping[str, Any]) -> str:
@@ -315,19 +310,9 @@ def number_of(data: Mapping[str, Any]) -> str:
     return number
 
 
-# By step: params that are ours alone.
-_OURS_ALONE: Mapping[str, frozenset[str]] = MappingProxyType(
-    {
-        "insertSubscriber": frozenset({"username", "domain", "ordered"}),
-        **dict.fromkeys(
-            ("insertDid", "deleteDid", "listByAcc", "reloadDid"),
-            frozenset({"username", "domain", "number", "ordered", "only"}),
-        ),
-    }
-)
-
-
 def arguments(step: Step) -> dict[str, Any]:
     """What of a step's params goes on the wire, apart from what has to be read and merged first."""
-    alone = frozenset() if isinstance(step, NativeStep) else _OURS_ALONE.get(step.name, frozenset())
+    alone = ("username", "domain", "ordered") if step.name == "insertSubscriber" else ()
+    if isinstance(step, NativeStep):
+        return dict(step.params)
     return {name: value for name, value in step.params.items() if name not in alone}

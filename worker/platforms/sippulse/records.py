@@ -52,7 +52,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """The platform answered as it does for a name that cannot exist."""
+    """The platform answered as it does for a name that cannot exist. `said`: the text of its fault, if it was one:
+    a domain that this login may not see looks just so."""
+
+    said: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +66,11 @@ class Learned:
     since: float
 
 
-def nobody(name: Name) -> Refused:
+def nobody(name: Name, said: str = "") -> Refused:
+    """`said`: in the platform's words."""
+    own = f', and says: "{said}"' if said else ""
     return Refused(
-        Code.NOT_FOUND, f"no subscriber {name}: the platform knows none of that name", certain=True
+        Code.NOT_FOUND, f"no subscriber {name}: the platform knows none of that name{own}", certain=True
     )
 
 
@@ -134,8 +139,8 @@ class Records:
         match found:
             case Record():
                 return Decimal(0)
-            case Absent():
-                return nobody(name)
+            case Absent(said):
+                return nobody(name, said)
             case unread:
                 return unread
 
@@ -143,7 +148,7 @@ class Records:
         """A refusal whose text nobody knows: is it that there is no such subscriber?"""
         if unread == Unclear("garbage") or self.may_mean_none(unread):
             found = await self.subscriber(name)
-            return nobody(name) if isinstance(found, Absent) else unread
+            return nobody(name, found.said) if isinstance(found, Absent) else unread
         return unread
 
     def may_mean_none(self, what: Answered | Unread) -> bool:
@@ -188,7 +193,7 @@ class Records:
             return unread
         if not isinstance(what, Answered) and not isinstance(await self._control(), Answered):
             return unread  # the login, or the whole platform, may be what it complains of
-        return Absent()
+        return Absent(what.text if isinstance(what, Refused) else "")
 
     async def _is_how_absent_looks(self, key: str, shape: str, sample: Sample) -> bool:
         learned = self._learned.get(key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from worker.domain.effect import Effect
 from worker.messages.sippulse.checks import (
@@ -21,6 +21,8 @@ from worker.messages.sippulse.checks import (
 from worker.messages.sippulse.operations import OPERATIONS, Operation
 from worker.platforms.port import Step
 from worker.platforms.sippulse.records import Name
+
+S = TypeVar("S", bound="NativeStep")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,31 +69,35 @@ class NativeStep(Step):
         return {name: value for name in by if (value := self.find(name)) is not None}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberStep(NativeStep):
+    """About a public number of a subscriber. `number` None: about all of them. `named`: what was ordered of it."""
+
+    who: Name
+    number: str | None = None
+    named: frozenset[str] = frozenset()
+
+
 class Maker:
     """`has(endpoint)`: the server has the operation; `answers(endpoint, field)`: its answer has the field."""
 
     def __init__(self, has: Callable[[str], bool], answers: Callable[[str, str], bool]) -> None:
         self.has, self.answers = has, answers
 
-    def step(
-        self,
-        operation: Operation | str,
-        params: Mapping[str, Any],
-        *,
-        after_adoption: bool = False,
-        **more: Any,
-    ) -> NativeStep:
+    def step(self, operation: Operation | str, params: Mapping[str, Any], **more: Any) -> NativeStep:
         """`operation`: one, or its endpoint; `more`: fields of the step."""
+        return self._made(NativeStep, operation, params, more)
+
+    def number(self, endpoint: str, params: Mapping[str, Any], who: Name, **more: Any) -> NumberStep:
+        """`more`: fields of the step."""
+        place = {**who.arguments, "accountCode": str(who)}
+        return self._made(NumberStep, endpoint, params, {"look_in": place, "who": who, **more})
+
+    def _made(
+        self, kind: type[S], operation: Operation | str, params: Mapping[str, Any], more: Mapping[str, Any]
+    ) -> S:
         one = OPERATIONS[operation] if isinstance(operation, str) else operation
-        made = NativeStep(
-            one.name,
-            one.endpoint,
-            Effect(one.effect),
-            params,
-            after_adoption=after_adoption,
-            operation=one,
-            **more,
-        )
+        made = kind(one.name, one.endpoint, Effect(one.effect), params, operation=one, **more)
         return replace(made, readable=self._shows(made))
 
     def update(self, endpoint: str, ordered: Mapping[str, Any], **more: Any) -> NativeStep:

@@ -34,8 +34,8 @@ class Unknowns:
         match found:
             case Record():
                 return None
-            case Absent():
-                return nobody(name)
+            case Absent(said):
+                return nobody(name, said)
             case unread:
                 return not_sent(unread)
 
