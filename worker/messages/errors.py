@@ -63,7 +63,7 @@ ADVICE: dict[Code, str] = {
     Code.UNSUPPORTED_BY_SERVER: "This server's WSDL lacks the operation: see `worker platforms check`.",
     Code.UNDOCUMENTED_DISABLED: "The worker calls only what the platform's vendor documents: use another command.",
     Code.NOT_FOUND: "Check the name: nothing of that name was found.",
-    Code.ALREADY_EXISTS: "Use if_exists = adopt or update if the existing record is the one you mean.",
+    Code.ALREADY_EXISTS: "If it is the one you mean, nothing is left to do; for subscriber.create, if_exists = adopt or update takes it.",
     Code.EXISTS_DIFFERENT: "The existing record differs in the fields named: update it, or order another name.",
     Code.CANNOT_UPDATE_SAFELY: "The platform hides a value that an update would overwrite: change it there by hand.",
     Code.PARTLY_DONE: "Some steps took effect: see steps, then put the rest right with single commands.",

@@ -300,6 +300,7 @@ _NUMBER = table(
         "platform_id": nullable(TEXT),
         "monthly_fee": nullable(MONEY),
         "toll_free": {"type": "boolean"},
+        "removed": {"type": "object", "description": "number.release: the entry as it was"},
     },
     (),
 )

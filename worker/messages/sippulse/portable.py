@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, StringConstraints, ValidationInfo, create_model, field_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationInfo,
+    create_model,
+    field_validator,
+)
 
 from worker.messages.commands import (
     CALL_KINDS,
@@ -290,6 +298,13 @@ class ForwardingChanges(Part):
 class SubscriberChangesSippulse(Part):
     """What changes: the names of subscriber.create. What is not named, or null, stays as it is."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "minProperties": 1,
+            "dependentRequired": {"cps": ["keep_alive"], "keep_alive": ["cps"]},
+        }
+    )
+
     password: Secret | None = Field(default=None, description="SIP password")
     portal_password: Secret | None = Field(default=None, description="password of the customers' portal")
     profile: Text | None = Field(default=None, description="name of a profile of the platform")
@@ -326,21 +341,30 @@ class SubscriberChangesSippulse(Part):
     cps: Annotated[int, Whole()] | None = Field(
         default=None, description="calls a second; together with keep_alive, as no read shows them"
     )
-    keep_alive: Annotated[int, Whole()] | None = Field(default=None, description="keep-alive")
+    keep_alive: Annotated[int, Whole()] | None = Field(
+        default=None, validate_default=True, description="keep-alive; together with cps"
+    )
     platform_fields: SippulseFields | None = Field(  # type: ignore[valid-type]  # made from the table above
         default=None, description="fields without a portable name, as the platform's schema spells them"
     )
 
+    @field_validator("keep_alive")
+    @classmethod
+    def _both(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if "cps" in info.data and (value is None) != (info.data["cps"] is None):
+            raise wrong("cps and keep_alive are written together and never read: order both, or neither")
+        return value
+
     @field_validator("platform_fields")
     @classmethod
     def _once(cls, value: Part | None, info: ValidationInfo) -> Part | None:
+        if value is not None and "accountCode" in value.model_fields_set:
+            raise wrong("accountCode is made of the subscriber's name by the platform: leave it out")
         return says_nothing_twice(value, info)
 
 
 class SubscriberUpdateSippulse(SippulseCommand):
-    changes: SubscriberChangesSippulse = Field(
-        json_schema_extra={"minProperties": 1}, description="what is to be otherwise than it is"
-    )
+    changes: SubscriberChangesSippulse = Field(description="what is to be otherwise than it is")
 
     @field_validator("changes")
     @classmethod
@@ -358,6 +382,10 @@ class PasswordChangeSippulse(SippulseCommand):
 
 
 class ForwardingSetSippulse(SippulseCommand):
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": [name]} for name in ("always", "busy", "no_answer")]}
+    )
+
     always: ClearableAddress | None = Field(default=None, description=ALWAYS)
     busy: ClearableAddress | None = Field(default=None, description=BUSY)
     no_answer: ClearableAddress | None = Field(default=None, validate_default=True, description=NO_ANSWER)
