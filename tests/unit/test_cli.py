@@ -63,7 +63,7 @@ def verbs() -> list[tuple[str, ...]]:
 
 PROMISED = """run demo send commands+list commands+show commands+retry commands+edit commands+resolve
 commands+cancel commands+archive quarantine+list quarantine+show quarantine+send quarantine+drop platforms+list
-platforms+check platforms+pause platforms+resume events+republish audit+verify doctor simulate+sippulse
+platforms+check platforms+learn platforms+pause platforms+resume events+republish audit+verify doctor simulate+sippulse
 contracts+write contracts+check journal+upgrade journal+purge journal+rekey"""
 
 
