@@ -29,6 +29,7 @@ from worker.platforms.build import build
 from worker.platforms.port import Order, Reply, Step
 from worker.platforms.transport import NO_GUARD
 from worker.platforms.voipmundo import VoipmundoPlatform
+from worker.platforms.voipmundo.pace import OneAtATime
 from worker.settings import VoipmundoSettings
 from worker.simulators.voipmundo import Simulator, SimulatorConfig, operations, serve
 
@@ -405,6 +406,12 @@ async def test_a_reading_of_calls_that_is_lost_half_way_says_so(start: Start) ->
 # One at a time -------------------------------------------------------------------------------------------
 
 
+def places(platform: VoipmundoPlatform) -> int:
+    pace = platform.client.pace
+    assert isinstance(pace, OneAtATime)
+    return pace.places
+
+
 async def test_the_calls_at_once_follow_a_429_down_and_come_back_slowly(start: Start) -> None:
     sim, platform = await start({"switches": {"simultaneous": "one"}, "time": 0.01}, recovery=0.2)
     read = only(platform, "voipmundo.listDevices.list", {"id": 1})
@@ -414,11 +421,11 @@ async def test_the_calls_at_once_follow_a_429_down_and_come_back_slowly(start: S
         return [type(reply.outcome).__name__ for reply in replies]
 
     assert "Busy" in await ask(8)
-    assert platform.facts()["calls at once"] == 1
+    assert places(platform) == 1
     assert set(await ask(6)) == {"Done"}, "one by one they all pass"
     sim.state.switches = sim.state.switches.changed({"simultaneous": "any"})
     began = time.monotonic()
-    while platform.facts()["calls at once"] < 3:
+    while places(platform) < 3:
         await ask(1)
     assert time.monotonic() - began >= 0.2, "not two places in one go"
 

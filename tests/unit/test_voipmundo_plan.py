@@ -273,3 +273,17 @@ def test_the_fields_of_portable_commands_are_those_of_the_operations() -> None:
 
     assert set(CUSTOMER) == asked("manageCustomers.create") == asked("manageCustomers.update") - {"id"}
     assert set(DID) | {"customer_id", "did_number"} == asked("manageDID.create")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"url": "http://api.example"}, ["https", "list of clients"]),
+        ({"url": "https://api.example", "undocumented": True}, []),
+        ({"url": "http://127.0.0.1:1", "level": "reseller"}, []),
+    ],
+)
+def test_advice_names_what_would_better_be_set(given: Any, said: list[str]) -> None:
+    advice = settings(**given).advice()
+    assert len(advice) == len(said)
+    assert all(word in f"{why} {key}" for word, (why, key) in zip(said, advice, strict=True))

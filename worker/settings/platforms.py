@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
@@ -26,6 +27,8 @@ from worker.settings.values import (
 )
 from worker.settings.voipmundo import Name as ResourceName
 from worker.settings.voipmundo import VoipmundoAssume, VoipmundoCredit
+
+LOOPBACK = re.compile(r"http://(localhost|127\.|\[::1\])")
 
 
 class LimitSettings(Section):
@@ -276,6 +279,17 @@ class VoipmundoSettings(PlatformSettings):
     @property
     def evidence_lag(self) -> float:
         return self.credit.lag
+
+    def advice(self) -> list[tuple[str, str]]:
+        found = []
+        if self.url.startswith("http://") and not LOOPBACK.match(self.url):
+            found.append(
+                ("token and key stand in every address, and http shows them on the way", "url to https://")
+            )
+        if not self.undocumented and self.level == "master":
+            text = "no list of clients may be read: a lost answer to subscriber.create is left to a person"
+            found.append((text, "undocumented = true, if the platform has one: see find_in"))
+        return found
 
     @model_validator(mode="after")
     def _credit_can_be_settled(self) -> Self:

@@ -150,9 +150,8 @@ class VoipmundoPlatform(RestPlatform):
         return {
             **super().facts(),
             "level": self.settings.account,
-            "undocumented": self.settings.undocumented,
+            "undocumented": "allowed" if self.settings.undocumented else "off",
             "credit": "configured" if of.is_on(self.settings) else "off",
-            "calls at once": self.client.pace.places if hasattr(self.client.pace, "places") else None,
         }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from worker.domain.effect import Effect
@@ -36,6 +36,11 @@ def sound(operation: Operation, value: Any) -> bool:
     return value.get("error", 0 if lenient else None) in _FINE
 
 
+def _without_success(refused: Refused) -> Refused:
+    """HTTP's 200 is no code of a refusal."""
+    return replace(refused, platform_code=None) if refused.platform_code == "200" else refused
+
+
 @dataclass(slots=True)
 class VoipmundoClient(Client):
     """`brief`: seconds for the reads that explain a refusal. `control`: the platform's control read."""
@@ -57,8 +62,10 @@ class VoipmundoClient(Client):
         if isinstance(heard.what, Answered):
             self._answered.add(operation.type)
             return heard
-        if isinstance(heard.what, Refused) and not heard.what.certain:
-            return Heard(await self._explained(operation, data, heard.what), heard.exchange)
+        if isinstance(heard.what, Refused):
+            refused = _without_success(heard.what)
+            explained = refused if refused.certain else await self._explained(operation, data, refused)
+            return Heard(explained, heard.exchange)
         return heard
 
     async def _explained(self, operation: Operation, data: Data, refused: Refused) -> Refused:
