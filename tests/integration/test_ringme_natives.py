@@ -132,3 +132,11 @@ async def test_a_number_that_is_there_is_not_made_twice(begin: Begin) -> None:
     refused = (await bench.platform.call(step, NO_GUARD)).outcome
     assert isinstance(refused, Refused)
     assert refused.code is Code.PLATFORM_REFUSED
+
+
+async def test_a_list_that_does_not_show_what_to_look_for_proves_no_absence(begin: Begin) -> None:
+    bench = await furnished(begin)
+    step = step_of(bench, table("ringme")["ringme.event.create.v1"])
+    for id_, rest in ((1, {"url": "x", "method": "POST", "event_type": "y"}), (2, {})):
+        bench.sim.platform.extensions[345].events[id_] = {"id": id_, **rest}
+    assert await bench.platform.look(step, None) == Unclear("not_shown")

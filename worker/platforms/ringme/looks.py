@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from worker.domain.evidence import Reading
-from worker.domain.outcome import Exchange, Refused
+from worker.domain.outcome import Exchange, Refused, Unclear
 from worker.messages.errors import Code
 from worker.messages.rest.operations import Check
 from worker.platforms.port import Memory, Unread
 from worker.platforms.rest import Answered, RestStep
-from worker.platforms.rest.looks import Looks, Nowhere, Seen
+from worker.platforms.rest.looks import Looks, Nowhere, Seen, asked, is_it, rows_in
 from worker.platforms.ringme.rules import Kept, rule_of
 from worker.platforms.ringme.steps import LIST, RuleStep, is_named, operation
 
+NOT_SHOWN = "not_shown"  # why a reading says nothing
 MOST_PAGES = 1000  # of a list of internal numbers
 
 Row = Mapping[str, Any]
@@ -29,12 +30,31 @@ class RingmeLooks(Looks):
         return await super().look(step, before)
 
     async def seen(self, step: RestStep, check: Check) -> tuple[Seen | Nowhere | Unread, Exchange]:
-        if check.read != operation(self._table, LIST).type:
+        if check.rows is None:
             return await super().seen(step, check)
+        if check.read != operation(self._table, LIST).type:
+            return await self._listed(step, check)
         found, exchange = await self.numbered(step.params["client_id"], str(step.params["name"]))
         if isinstance(found, Refused) and found.code is Code.NOT_FOUND:
             return Nowhere(found), exchange
         return (Seen(found) if isinstance(found, list) else found), exchange
+
+    async def _listed(self, step: RestStep, check: Check) -> tuple[Seen | Nowhere | Unread, Exchange]:
+        """As every platform's, but that a list whose entries do not show what to look for proves no absence:
+        of most lists here nobody shows the answer."""
+        read = self._table[check.read]
+        heard = await self._client.call(read, asked(read, check, step.params))
+        match heard.what:
+            case Answered(value):
+                self._answered.add(read.type)
+                rows = list(rows_in(value, check.rows or ""))
+                if not all(field in row for row in rows for field in check.same):
+                    return Unclear(NOT_SHOWN), heard.exchange
+                return Seen([row for row in rows if is_it(row, check, step.params)]), heard.exchange
+            case Refused(Code.NOT_FOUND) as refused:
+                return Nowhere(refused), heard.exchange
+            case unread:
+                return unread, heard.exchange
 
     async def numbered(self, client_id: int, number: str) -> tuple[list[Row] | Unread, Exchange]:
         """The internal numbers of that name: none means that all pages of the list were seen.
@@ -47,7 +67,9 @@ class RingmeLooks(Looks):
             heard = await self._client.call(read, {"client_id": client_id, "page": page})
             if not isinstance(heard.what, Answered):
                 return heard.what, heard.exchange
-            rows = [row for row in heard.what.value if isinstance(row, Mapping)]
+            rows = list(rows_in(heard.what.value, ""))
+            if not all("name" in row for row in rows):
+                return Unclear(NOT_SHOWN), heard.exchange
             found: list[Row] = [row for row in rows if is_named(row, number)]
             fresh = {str(row.get("id")) for row in rows} - known
             if found or not fresh:
