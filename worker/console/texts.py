@@ -50,6 +50,7 @@ PORTUGUESE = {
     "admin": "administrador",
     # frame
     "Provisioning": "Provisionamento",
+    "Notices": "Avisos",
     "Skip to the content": "Ir para o conteúdo",
     "Pages": "Páginas",
     "Search": "Buscar",
@@ -74,6 +75,7 @@ PORTUGUESE = {
     # overview
     "Overview": "Visão geral",
     "All is well": "Tudo bem",
+    "One thing needs a look": "Uma coisa pede atenção",
     "{count} things need a look": "{count} coisas pedem atenção",
     "Waiting": "Aguardando",
     "Running": "Em execução",

@@ -9,7 +9,7 @@ function addLocalTimes(root) {
     const mark = document.createElement("span");
     mark.className = "local";
     mark.textContent = local.format(new Date(time.dateTime));
-    time.after(mark);
+    time.after(" ", mark); // the space is where a narrow page breaks
   }
 }
 

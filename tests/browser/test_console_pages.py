@@ -1,0 +1,142 @@
+"""The console in a real browser: reachable for everybody, at any width, with the keyboard alone, by role."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, Page, expect
+
+from tests.browser.chromium import chromium
+from tests.browser.town import town
+from tests.support.console import PASSWORD, Front
+from worker.console.server import Console
+from worker.journal.journal import StoredJournal
+
+PAGES = (
+    "/", "/commands", "/commands?state=parked", "/commands/1", "/commands/25", "/commands/6/edit", "/scheduled",
+    "/failures", "/in-doubt", "/acts", "/bulk/retry?state=parked", "/platforms", "/quarantine", "/audit", "/people",
+    "/commands?state=nonsense",
+)  # fmt: skip
+Town = tuple[Console, Front, StoredJournal]
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Town]:
+    async with town(tmp_path) as it:
+        yield it
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as it:
+        yield it
+
+
+async def signed_in(
+    browser: Browser, console: Console, name: str, width: int = 1200, scheme: str = "light"
+) -> Page:
+    page = await browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]  # of a closed list
+    page.set_default_timeout(60_000)
+    await page.goto(f"{console.url}/sign-in")
+    await page.get_by_label("Name").fill(name)
+    await page.get_by_label("Password").fill(PASSWORD)
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Overview", timeout=60_000)
+    return page
+
+
+async def faults(page: Page) -> list[str]:
+    """What axe has against the page."""
+    found = await Axe().run(page)
+    return [
+        f"{page.url}: {one['id']}: {one['nodes'][0]['html'][:200]}" for one in found.response["violations"]
+    ]
+
+
+async def test_no_page_shuts_anybody_out_in_light_or_dark_and_none_is_wider_than_380_px(
+    place: Town, browser: Browser
+) -> None:
+    console, _, _ = place
+    wrong: list[str] = []
+    for width, scheme in ((1200, "light"), (380, "dark")):
+        page = await signed_in(browser, console, "ana", width, scheme)
+        said: list[str] = []
+        page.on(
+            "console",
+            lambda message, said=said: said.append(message.text) if message.type == "error" else None,
+        )  # type: ignore[misc]  # bound at once
+        for path in PAGES:
+            await page.goto(f"{console.url}{path}")
+            wrong += await faults(page)
+            if await page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+                wrong.append(f"{path} is wider than {width} px")
+        wrong += [text for text in said if "Content Security Policy" in text]
+        await page.close()
+    page = await browser.new_page()
+    await page.goto(f"{console.url}/sign-in")
+    wrong += await faults(page)
+    assert wrong == []
+
+
+async def test_each_role_is_offered_what_it_may_do(place: Town, browser: Browser) -> None:
+    console, _, _ = place
+    viewer = await signed_in(browser, console, "vera")
+    await viewer.goto(f"{console.url}/commands/19")
+    assert "person18" not in await viewer.content()
+    assert await viewer.get_by_role("button", name="Retry").count() == 0
+    operator = await signed_in(browser, console, "olga")
+    await operator.goto(f"{console.url}/commands/19")
+    assert await operator.get_by_role("link", name="People").count() == 0
+    await operator.get_by_label("Reason (stands in the audit record)").first.fill("the platform is back")
+    await operator.get_by_role("button", name="Retry").click()
+    await expect(operator.locator("main .state").first).to_have_text("waiting", timeout=60_000)
+    await expect(operator.locator(".records")).to_contain_text("retried by olga")
+    admin = await signed_in(browser, console, "ana")
+    await admin.get_by_role("link", name="People").click()
+    await expect(admin.get_by_role("heading", level=1)).to_have_text("People")
+
+
+async def test_a_person_decides_what_is_in_doubt_from_its_evidence(place: Town, browser: Browser) -> None:
+    console, _, journal = place
+    operator = await signed_in(browser, console, "olga")
+    await operator.goto(f"{console.url}/in-doubt")
+    await expect(operator.locator("main")).to_contain_text("35.00")
+    await expect(operator.locator("main")).to_contain_text("11.80")
+    await expect(operator.locator("main")).to_contain_text("Only an admin may decide before it ends")
+    admin = await signed_in(browser, console, "ana")
+    await admin.goto(f"{console.url}/in-doubt")
+    await admin.get_by_label("Reason (stands in the audit record)").fill(
+        "43.20 + 11.80 is 55.00: it was booked"
+    )
+    await admin.get_by_label("I know that the platform will not apply it any more").check()
+    await admin.get_by_role("button", name="It took effect").click()
+    await expect(admin.locator("main .state").first).to_have_text("succeeded", timeout=60_000)
+    found = await journal.command("25")
+    assert (found["state"], found["effect"], found["flags"]) == ("succeeded", "applied", "window_waived")
+
+
+async def test_a_page_follows_what_happens_without_being_loaded_again(place: Town, browser: Browser) -> None:
+    console, _, journal = place
+    page = await signed_in(browser, console, "olga")
+    await page.goto(f"{console.url}/commands/19")
+    await expect(page.locator("#banners")).to_contain_text("is paused by olga")
+    await journal.cancel("19", "somebody", "not needed")
+    await journal.resume("sip-br", "somebody", "they are ready")
+    await expect(page.locator("#content .state").first).to_have_text("cancelled", timeout=60_000)
+    await expect(page.locator("#banners")).not_to_contain_text("is paused by olga", timeout=60_000)
+
+
+async def test_the_keyboard_alone_finds_a_subscriber(place: Town, browser: Browser) -> None:
+    console, _, _ = place
+    page = await signed_in(browser, console, "olga")
+    await page.keyboard.press("/")
+    await page.keyboard.type("maria")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Commands", timeout=60_000)
+    await expect(page.locator("main tbody tr")).to_have_count(2)
+    await page.goto(f"{console.url}/")
+    await page.keyboard.press("Tab")
+    await expect(page.get_by_text("Skip to the content")).to_be_focused()

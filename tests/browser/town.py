@@ -1,0 +1,139 @@
+"""A console with something to see: a journal in which commands succeeded, failed, wait, and are in doubt.
+
+`python -m tests.browser.town docs/images` takes the screenshots of the main pages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+
+from tests.browser.chromium import chromium
+from tests.conformance.support import (
+    Place,
+    admit,
+    change,
+    claim,
+    done,
+    lost,
+    order,
+    parked,
+    read,
+    refused,
+    settle,
+)
+from tests.support.console import PASSWORD, Front
+from worker.console.server import Console
+from worker.domain.outcome import Exchange
+from worker.journal.journal import StoredJournal
+from worker.messages.errors import Code, Problem
+
+PLATFORM = "sip-br"
+PAGES = {
+    "overview": "/",
+    "commands": "/commands",
+    "command": "/commands?state=rejected",
+    "failures": "/failures",
+    "in-doubt": "/in-doubt",
+    "preview": "/bulk/retry?state=parked",
+}
+
+
+@asynccontextmanager
+async def town(folder: Path) -> AsyncIterator[tuple[Console, Front, StoredJournal]]:
+    """The console on a port of its own, over a filled journal; `ana` is admin, `olga` operator, `vera` viewer."""
+    place = Place(f"sqlite:///{folder}/worker.db")
+    journal = await place.open()
+    front = Front(place.url, journal)
+    await fill(journal)
+    for name, role in (("ana", "admin"), ("olga", "operator"), ("vera", "viewer")):
+        await front.user(name, role)  # type: ignore[arg-type]  # of the closed list
+    await front.journal.fold()
+    console = Console("127.0.0.1", 0, front.office.readiness, _metrics(front), front.office)
+    front.office.address = ""
+    await console.start()
+    try:
+        yield console, front, journal
+    finally:
+        await console.stop()
+        await place.close()
+
+
+def _metrics(front: Front):  # type: ignore[no-untyped-def]  # as `Front` made it
+    from worker.console.metrics import Metrics
+    from worker.telemetry import Telemetry
+
+    return Metrics(Telemetry().registry, front.office.readiness.watch)
+
+
+def about(name: str) -> str:
+    return f"{PLATFORM}:subscriber:{name}@sip.example"
+
+
+async def fill(journal: StoredJournal) -> None:
+    for n in range(24):
+        await admit(journal, order(f"order-{1000 + n}", about(f"person{n}"), batch_id="spring"))
+    taken = await claim(journal)
+    busy = Problem(Code.PLATFORM_REFUSED, "the profile has 12 lines, 10 allowed")
+    seen = Exchange("SubscriberWS.blockOutgoingCalls", 41.0, 500, "<request/>", "<fault>12 lines</fault>")
+    for index, one in enumerate(taken[:18]):
+        if index % 6 == 5:
+            await settle(journal, refused(one, problem=busy, exchange=seen))
+        else:
+            await settle(journal, done(one))
+    for one in taken[18:22]:
+        await settle(journal, parked(one, exchange=seen, outcome="unclear"))
+    await admit(journal, order("topup-77", about("maria"), type="credit.add.v1", data={"amount": "20.00"}))
+    [one] = await claim(journal)
+    await journal.mark_sent([(one, read("credit", balance=Decimal("35.00"), last_call=9120))])
+    after = read("credit", 1, "after", balance=Decimal("43.20"), calls=(Decimal("11.80"),))
+    await settle(journal, lost(one, due_in=600.0, evidence=(after,)))
+    await admit(journal, order("block-78", about("maria")))
+    # As if it had taken an hour: charts begin where the present minute ends.
+    await change(
+        journal,
+        "UPDATE commands SET received_at = received_at - id * 140, finished_at = finished_at - id * 140"
+        " WHERE finished_at IS NOT NULL",
+    )
+    await journal.pause(PLATFORM, "olga", "they change the database until 04:00")
+
+
+async def shots(folder: Path) -> None:
+    with tempfile.TemporaryDirectory() as home:
+        async with town(Path(home)) as (console, _, journal), chromium() as browser:
+            await journal.resume(PLATFORM, "olga", "for the picture")
+            for name, width, scheme in (
+                ("", 1200, "light"),
+                ("-narrow", 380, "light"),
+                ("-dark", 1200, "dark"),
+            ):
+                page = await browser.new_page(
+                    viewport={"width": width, "height": 800},
+                    color_scheme=scheme,  # type: ignore[arg-type]  # of the closed list
+                )
+                await page.goto(f"{console.url}/sign-in")
+                await page.get_by_label("Name").fill("ana")
+                await page.get_by_label("Password").fill(PASSWORD)
+                await page.get_by_role("button", name="Sign in").click()
+                for shot, path in PAGES.items():
+                    if name == "-dark" and shot != "overview":
+                        continue
+                    if name == "-narrow" and shot not in ("overview", "commands", "in-doubt"):
+                        continue
+                    await page.goto(f"{console.url}{path}")
+                    if shot == "command":
+                        await page.locator("main table a").first.click()
+                    await page.wait_for_selector("main h1")
+                    await page.screenshot(path=str(folder / f"console-{shot}{name}.png"), full_page=True)
+                await page.close()
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images")
+    target.mkdir(parents=True, exist_ok=True)
+    asyncio.run(shots(target))
