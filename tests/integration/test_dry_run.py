@@ -157,7 +157,7 @@ async def test_people_read_the_steps_the_envelope_and_what_follows_a_lost_answer
         "<value>2.50</value>",
         "<obs>order-7</obs>",
         "<password>***</password>",
-        "before the call: SubscriberWS.retrieveCredit is read once and kept",
+        "before the call: the balance, by SubscriberWS.retrieveCredit, is read once and kept",
         "moved by exactly 2.50: done",
         "not moved, neither at once nor at the end: called again",
         "nothing was sent",

@@ -14,9 +14,13 @@ from worker.domain.outcome import Done, Refused, Unclear
 from worker.messages.errors import Code, Problem
 from worker.platforms.build import build
 from worker.platforms.port import Order, Platform
+from worker.platforms.sippulse import connect
+from worker.platforms.sippulse.learn import Given, Study
+from worker.platforms.sippulse.records import Name
 from worker.platforms.transport import NO_GUARD
 from worker.settings import SippulseSettings
 from worker.simulators.sippulse import Simulator, SimulatorConfig, serve
+from worker.simulators.sippulse.config import CHOICES
 
 USER, DOMAIN = "551133330001", "pbx.example"
 WHO = {"username": USER, "domain": DOMAIN}
@@ -272,3 +276,60 @@ async def test_what_no_read_shows_is_repeated_only_where_a_second_one_is_refused
     done = (await platform.call(plan[0], NO_GUARD)).outcome
     assert isinstance(done, Done)
     assert done.output["adopted"] is False
+
+
+# What was learned --------------------------------------------------------------------------------
+
+LAST = {name: values[-1] for name, values in CHOICES.items() if name != "domains"}
+
+
+async def learned(sim: Simulator) -> dict[str, Any]:
+    """`assume` and `refusals` as `worker platforms learn` says them."""
+    keys = {"url": sim.url, "login": "admin", "password": "admin", "environment": "staging"}
+    settings = SippulseSettings(kind="sippulse", **keys)
+    client = await connect("sippulse-st", settings)
+    study = Study(client, settings, Name("551133338888", DOMAIN), Given())
+    await study.run(lambda _: None)
+    await client.close()
+    found = {each.key: each.value for each in study.report.findings if each.value is not None}
+    return {"assume": found, "refusals": study.report.refusals}
+
+
+@pytest.mark.parametrize(
+    "switches", [{}, LAST, *({**LAST, "absent": absent} for absent in CHOICES["absent"][:-1])], ids=str
+)
+async def test_with_what_was_learned_a_subscriber_lives_from_creation_to_removal(
+    start: Start, switches: dict[str, Any]
+) -> None:
+    sim, _ = await start(switches, {})
+    settings = SippulseSettings(
+        kind="sippulse", url=sim.url, login="admin", password="admin", **await learned(sim)
+    )
+    platform = await build("sippulse-br", settings)
+    one = {"username": "551133337777", "domain": DOMAIN}
+    rings = {"changes": {"platform_fields": {"rings": 20}}}
+    try:
+        for command, data in WRITES.items():
+            assert refused((await run(platform, command, one, data))[-1], Code.NOT_FOUND), command
+        for command, data in (
+            ("subscriber.create", NEW),
+            ("subscriber.block", {}),
+            ("subscriber.block", {}),
+            ("calls.block", {}),
+            ("calls.block", {}),
+            ("credit.add", {"amount": "2.50"}),
+            ("subscriber.update", rings),
+        ):
+            ended = await run(platform, command, one, data)
+            assert all(isinstance(each, Done) for each in ended), (command, ended)
+        found = sim.subscriber(one["username"], DOMAIN)
+        assert found is not None
+        assert (found.dto["password"], found.dto["rings"], str(found.balance)) == (
+            NEW["password"],
+            20,
+            "2.50",
+        )
+        assert isinstance((await run(platform, "subscriber.remove", one, {}))[-1], Done)
+    finally:
+        await platform.close()
+    assert len(sim.platform) == 1

@@ -118,13 +118,15 @@ def _before(step: Step, by: str) -> str:
 
     match step.effect:
         case Effect.INCREMENT:
-            return f"{by} is read once and kept: without it nobody could tell afterwards"
+            return f"the balance, by {by}, is read once and kept: without it nobody could tell afterwards"
         case Effect.CREATE if step.readable:
             return f"{by} is read: if it is there already, {_EXISTS[step.if_exists]}"
         case Effect.DELETE if step.readable:
             return f"{by} is read and kept as the output; what is not there is rejected not_found"
+        case Effect.SET:
+            return "no evidence is kept: the same call again leaves the same state"
         case _:
-            return "nothing"
+            return "no evidence is kept"
 
 
 _EXISTS = {
@@ -171,7 +173,7 @@ def _money(step: Step, by: str, lag: str, settings: PlatformSettings) -> tuple[s
     shown: tuple[str, ...] = ()
     if getattr(settings, "evidence_select", None):
         shown = ("the SELECT of credit_evidence shows one entry of this command: done",)
-    moved = f"{by} is read twice, {lag} apart: moved by exactly {step.amount}"
+    moved = f"the balance, by {by}, is read twice, {lag} apart: moved by exactly {step.amount}"
     if settings.strict:
         decides = "parked, a person decides (credit_evidence = strict)"
         return f"{moved}, or not at all: {decides}", "moved otherwise: parked, with the figures"
