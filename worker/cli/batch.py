@@ -368,6 +368,8 @@ async def _undo(settings: Settings, name: str, reason: str, given: Given) -> int
                 f"{name}-undo", batch.platform, title, batch.file, "", "", len(rows), actor(), name
             )
             made = await batches.begin(new)
+            if made.state == "cancelled":
+                made = await batches.reopen(made.name, actor())
             await batches.note(made, "batch_undone", actor(), reason)
             portions = [rows[start : start + 500] for start in range(0, len(rows), 500)]
             return await send_batch(settings, batches, made, portions, found, None, given)
