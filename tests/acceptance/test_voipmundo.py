@@ -30,7 +30,7 @@ TABLE: dict[str, Any] = {
     "api_key": KEY,
     "undocumented": True,
     "more_fields": ["senha"],
-    "assume": {"balance": "balance"},
+    "assume": {"balance": "balance", "time_zone": "UTC"},
     "credit": {"customer": "customer", "amount": "amount", "note": "note", "lag": 0.2},
     "recovery": 0.5,
     "rate": 2000.0,
@@ -124,11 +124,11 @@ async def test_call_records_come_as_pages_to_who_asked(mundo: Mundo) -> None:
         mundo.sim.state.charge(mundo.sim.state.clients[1], Decimal("0.50"))
     now = datetime.now(UTC)
     span = {"since": (now - timedelta(days=1)).isoformat(), "until": (now + timedelta(hours=1)).isoformat()}
-    # The simulator's day is of UTC, the platform's is of São Paulo: the whole of both is asked for.
     ended = await mundo.ask("call_records.list", **ANA, kind="completed", **span)
     assert ended.data["status"] == "succeeded", ended.data
+    assert (ended.data["output"]["rows"], Decimal(ended.data["output"]["price"])) == (5, Decimal("2.5"))
     pages = [one for one in mundo.answers.heard if one.type.endswith(".page.v1")]
-    assert sum(len(one.data["rows"]) for one in pages) == ended.data["output"]["rows"]
+    assert sum(len(one.data["rows"]) for one in pages) == 5
     assert pages[-1].data["last"] is True
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,13 @@ import httpx
 import pytest
 import schemathesis
 import yaml
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from openapi_spec_validator import validate
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 from tests.support.amqp import eventually
 from worker.simulators.voipmundo import Simulator, SimulatorConfig, serve
@@ -115,8 +121,6 @@ async def test_amounts_have_a_comma_and_dots_for_thousands(sim: Simulator, api: 
 
 
 async def test_calls_of_today_are_listed_with_their_totals(sim: Simulator, api: Api) -> None:
-    from decimal import Decimal
-
     for price in ("1.5", "2"):
         sim.state.charge(sim.state.clients[1], Decimal(price))
     found = await said(api, "GET", at("cdr", 1), params={"limit": 1, "start": 1})
@@ -233,6 +237,12 @@ def test_the_contract_is_a_valid_openapi_3_1_document() -> None:
 
 
 SCHEMA = schemathesis.openapi.from_path(str(CONTRACT))
+CHECKS = [
+    schemathesis.checks.not_a_server_error,
+    response_schema_conformance,
+    content_type_conformance,
+    status_code_conformance,
+]
 OPERATIONS = [each.ok() for each in SCHEMA.get_all_operations()]
 QUICK = settings(
     max_examples=6,
@@ -251,19 +261,8 @@ async def test_the_simulator_answers_as_the_contract_says(sim: Simulator, operat
         for name, value in (("api_token", CONFIG.token), ("api_key", CONFIG.key)):
             if name in (case.path_parameters or {}):
                 case.path_parameters[name] = value
-        case.call_and_validate(
-            base_url=sim.url,
-            checks=[
-                schemathesis.checks.not_a_server_error,
-                schemathesis.checks.response_schema_conformance,
-                schemathesis.checks.content_type_conformance,
-            ]
-            if hasattr(schemathesis.checks, "response_schema_conformance")
-            else None,
-        )
+        case.call_and_validate(base_url=sim.url, checks=CHECKS)
         answered.append(case)
-
-    from hypothesis import given
 
     await asyncio.to_thread(QUICK(given(case=operation.as_strategy())(ask)))
     assert answered
