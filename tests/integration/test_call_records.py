@@ -11,6 +11,7 @@ from typing import Any
 
 import jsonschema
 import psutil
+import pymysql
 import pytest
 
 from tests.support.calls import PASSWORD, Calls, calls, calls_of
@@ -215,6 +216,26 @@ async def test_a_wrong_password_is_told_and_tried_again(calls: Calls) -> None:
 async def test_an_account_without_the_right_is_told_what_to_grant(calls: Calls) -> None:
     calls.run(f"REVOKE SELECT ON {calls.name}.vi_cdrs FROM '{calls.reader_name}'@'%'")
     assert "grant it SELECT on vi_cdrs and acc" in await refused(calls.reader)
+
+
+def test_the_account_of_the_docs_may_read_the_two_and_nothing_else(calls: Calls) -> None:
+    calls.run("CREATE TABLE credits (id int)")
+    reader = Calls(calls.server, calls.name, calls.reader_name)
+    may = calls.run(f"SHOW GRANTS FOR '{calls.reader_name}'@'%'")
+    assert sorted(line.split(" TO ")[0] for [line] in may if "USAGE" not in line) == [
+        f"GRANT SELECT ON `{calls.name}`.`acc`",
+        f"GRANT SELECT ON `{calls.name}`.`vi_cdrs`",
+    ]
+    for statement in (
+        "SELECT * FROM cdrs",
+        "SELECT * FROM credits",
+        "DELETE FROM acc",
+        "CREATE TABLE x (i int)",
+    ):
+        with pytest.raises(pymysql.err.OperationalError, match="denied"):
+            reader.run_as_reader(statement)
+    reader.run_as_reader("SELECT * FROM vi_cdrs")
+    reader.run_as_reader("SELECT * FROM acc")
 
 
 async def test_a_database_that_is_away_is_told_and_tried_again(dedicated_mariadb: PrivateMariaDb) -> None:

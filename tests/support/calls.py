@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pymysql
@@ -16,12 +17,17 @@ from worker.sandbox.ports import LOOPBACK
 from worker.simulators.sippulse.call_records import SCHEMA
 
 PASSWORD = "read-0nly-s3cret"
-# What docs/operations.md tells an operator to grant; a test compares.
-GRANTS = (
-    "CREATE USER 'provisioning_reader'@'%' IDENTIFIED BY '<a password>';",
-    "GRANT SELECT ON sippulse.vi_cdrs TO 'provisioning_reader'@'%';",
-    "GRANT SELECT ON sippulse.acc TO 'provisioning_reader'@'%';",
-)
+CREDIT = Path(__file__).parents[2] / "docs" / "credit.md"
+
+
+def told_to_grant() -> list[str]:
+    """The statements that operators are told to run: the tests sign in with what these give."""
+    text = (
+        CREDIT.read_text(encoding="utf-8")
+        .partition("<!-- test: mariadb-grants -->\n```sql\n")[2]
+        .partition("```")[0]
+    )
+    return [line.removesuffix(";") for line in text.splitlines() if line]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +48,18 @@ class Calls:
 
     def run(self, *statements: str) -> tuple[tuple[Any, ...], ...]:
         """As the owner; the rows of the last one."""
+        return self._run("private", self.server.password, statements)
+
+    def run_as_reader(self, *statements: str) -> tuple[tuple[Any, ...], ...]:
+        return self._run(self.reader_name, PASSWORD, statements)
+
+    def _run(self, user: str, password: str, statements: Sequence[str]) -> tuple[tuple[Any, ...], ...]:
         with (
             pymysql.connect(
                 host=LOOPBACK,
                 port=self.server.port,
-                user="private",
-                password=self.server.password,
+                user=user,
+                password=password,
                 database=self.name,
                 autocommit=True,
             ) as connection,
@@ -98,13 +110,14 @@ def calls_of(server: PrivateMariaDb, name: str | None = None) -> Iterator[Calls]
 
 def granted(database: str, reader: str) -> list[str]:
     """What operators are told to do, with the names of a test."""
-    texts = (
+    told = told_to_grant()
+    assert len(told) == 3, told
+    return [
         line.replace("<a password>", PASSWORD)
         .replace("provisioning_reader", reader)
         .replace("sippulse.", f"{database}.")
-        for line in GRANTS
-    )
-    return [text.removesuffix(";") for text in texts]
+        for line in told
+    ]
 
 
 @pytest.fixture
