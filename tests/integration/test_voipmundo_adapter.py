@@ -333,6 +333,27 @@ async def test_the_new_id_is_told_where_the_reply_has_it(
     assert (await outcome(platform, "subscriber.create", {"first_name": "B"})).output["platform_id"] == shown
 
 
+@pytest.mark.parametrize(
+    ("command", "data", "there", "said"),
+    [
+        ("subscriber.block", ABOUT, True, "client 1 is there"),
+        ("subscriber.block", {"subscriber": {"id": 99}}, False, "rejected not_found"),
+        ("subscriber.create", {"first_name": "Bia"}, False, "no Bia yet"),
+        ("subscriber.create", {"first_name": "Ana"}, True, "with the id 1"),
+        ("voipmundo.manageDevices.create", {"customer_id": 1, "username": "1000"}, True, "client 1 is there"),
+    ],
+)
+async def test_what_a_command_names_is_held_against_the_platform_before_it_is_sent(
+    start: Start, command: str, data: Any, there: bool, said: str
+) -> None:
+    sim, platform = await start()
+    assert isinstance(await outcome(platform, "subscriber.get", ABOUT), Done)
+    order = Order("order-1", f"{command}.v1", {"platform": "vm", **data})
+    found = await platform.existing(order, [only(platform, command, data)])
+    assert (found[0].there, said in found[0].said) == (there, True), found
+    assert not sim.state.ledger.entries, "nothing was changed"
+
+
 # Call records --------------------------------------------------------------------------------------------
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -13,13 +13,14 @@ from worker.messages.errors import Code, Problem
 from worker.messages.rest.operations import Table
 from worker.platforms.planning import Wrong
 from worker.platforms.port import Guard, Order, Reply, Rows, Step, Unread
-from worker.platforms.preview import Preview
+from worker.platforms.preview import Existing, Preview
 from worker.platforms.reading import within
 from worker.platforms.rest import RestPlatform, RestStep, step_of
 from worker.platforms.voipmundo import contract as of
 from worker.platforms.voipmundo.call_records import Reading as CallRecords
 from worker.platforms.voipmundo.call_records import days
 from worker.platforms.voipmundo.client import VoipmundoClient
+from worker.platforms.voipmundo.existing import client_named, create_in, held_against, new_one
 from worker.platforms.voipmundo.looks import VoipmundoLooks
 from worker.platforms.voipmundo.plan import Plans, SomebodyElse, moment, noted
 from worker.platforms.voipmundo.values import number
@@ -144,6 +145,18 @@ class VoipmundoPlatform(RestPlatform):
         operation = self.table[of.CDR_ALL if own else of.CDR]
         shown = await super().preview(step_of(operation, query if own else {**query, "id": params["id"]}))
         return replace(shown, notes=("one such request for each day, and for each page of it",))
+
+    async def existing(self, order: Order, steps: Sequence[Step]) -> list[Existing]:
+        """The client that the command names is there; one that it makes is not."""
+        found = []
+        if (client := client_named(order)) is not None:
+            own = self.settings.level == "subscriber"
+            operation, data = (self.table[of.GET_OWN], {}) if own else (self.table[of.GET], {"id": client})
+            read = self.client.call(operation, data)
+            found.append(held_against(client, await within(self.settings.timeout, read)))
+        if (create := create_in(steps)) is not None:
+            found.append(new_one(create, await self.look(create, None)))
+        return found
 
     def facts(self) -> Mapping[str, Any]:
         """Of the settings: what this platform may be asked."""
