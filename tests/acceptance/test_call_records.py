@@ -198,6 +198,23 @@ async def test_a_reading_that_takes_longer_than_a_lease_keeps_its_command(
     assert len(box.pages) == data["output"]["pages"]
 
 
+async def test_on_the_command_line_the_rows_come_one_a_line_before_the_result(
+    rabbit_url: str, calls: Calls, tmp_path: Path
+) -> None:
+    calls.many(1_200)
+    asked = ["subscriber.username=ana", "subscriber.domain=pbx.example"]
+    asked += [f"{name}={value}" for name, value in MAY.items()]
+    async with working(tmp_path, rabbit_url, calls) as workers:
+        await workers.start()
+        sent = await workers.worker("send", "call_records.list", *asked, "--wait", "--json")
+    assert sent.code == 0, sent.err
+    lines = sent.out.splitlines()
+    rows = [json.loads(line) for line in lines[:1_200]]
+    assert [row["id"] for row in rows] == sorted({row["id"] for row in rows})
+    result = json.loads("\n".join(lines[1_200:]))
+    assert (result["status"], result["output"]["rows"]) == ("succeeded", 1_200)
+
+
 async def test_without_reply_to_it_is_refused_and_without_a_database_rejected(
     rabbit_url: str, calls: Calls, tmp_path: Path
 ) -> None:

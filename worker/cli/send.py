@@ -288,10 +288,14 @@ def _message(wish: Wish, reply_to: str | None) -> Message:
 async def _answers(
     channel: AbstractChannel, wish: Wish
 ) -> AsyncIterator[tuple[AbstractQueue, asyncio.Queue[dict[str, Any]]]]:
-    """A queue of our own: named as reply_to, and bound to the results in case that is given to somebody else."""
+    """A queue of our own: named as reply_to, and bound to the results in case that is given to somebody else.
+
+    Rows of a long answer are printed as they come, one JSON object a line.
+    """
     from aio_pika.exceptions import ChannelClosed
 
     heard: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    pages: set[str] = set()
     queue = await channel.declare_queue(exclusive=True, auto_delete=True)
     command = wish.event["type"].removesuffix(".v1")
     try:
@@ -308,6 +312,10 @@ async def _answers(
         ours = (about.get("id"), about.get("source")) == (wish.event["id"], wish.event["source"])
         if ours and told.get("status") in ENOUGH:
             heard.put_nowait(told)
+        elif ours and event["id"] not in pages:  # a page that comes again is no other one
+            pages.add(event["id"])
+            for row in told.get("rows") or ():
+                show.say(json.dumps(row, ensure_ascii=False))
 
     await queue.consume(hear, no_ack=True)
     yield queue, heard
