@@ -389,7 +389,17 @@ async def test_a_resource_closed_to_the_application_does_not_end_the_token_twice
     refused = await bench.outcome("subscriber.get", subscriber=CLIENT)
     assert (refused.code, refused.certain) == (Code.CREDENTIALS_REFUSED, False)
     assert (bench.received("client.get"), bench.received("oauth.token")) == (2, 2)
+    assert bench.received("user.me") == 1, "the token itself is good"
+
+
+async def test_a_new_token_that_ends_at_once_is_no_refusal_of_the_command(begin: Begin) -> None:
+    bench = await begin()
     assert isinstance(await bench.platform.control(), Done)
+    bench.sim.platform.token_life = 0.0
+    bench.sim.platform.tokens.clear()
+    busy = await bench.outcome("subscriber.get", subscriber=CLIENT)
+    assert isinstance(busy, Busy)
+    assert bench.received("client.get") == 2
 
 
 # Before anything is sent ---------------------------------------------------------------------------

@@ -71,6 +71,13 @@ def test_when_the_hour_is_over_all_go_on(pace: HourlyPace, clock: Clock) -> None
     assert pace.wait(control=False) == 0.0
 
 
+def test_a_new_hour_is_not_taken_for_the_old_one(pace: HourlyPace, clock: Clock) -> None:
+    pace.heard(said(clock, 1000, 0, 3))
+    clock.now += 3.0
+    pace.heard(said(clock, 1000, 999, 4))
+    assert pace.wait(control=False) == 0.0
+
+
 def test_an_answer_that_was_overtaken_does_not_give_calls_back(pace: HourlyPace, clock: Clock) -> None:
     pace.heard(said(clock, 1000, 40, 700))
     pace.heard(said(clock, 1000, 300, 701))

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from worker.messages.rest.operations import Table
 from worker.platforms.port import Memory
-from worker.platforms.rest import Client, open_transport, table
+from worker.platforms.rest import open_transport, table
 from worker.platforms.ringme.adapter import RingmePlatform
 from worker.platforms.ringme.answers import answers
+from worker.platforms.ringme.client import RingmeClient
 from worker.platforms.ringme.oauth import Application, OAuth
 from worker.platforms.ringme.pace import HourlyPace
 from worker.settings.ringme import RingmeSettings
@@ -23,7 +24,7 @@ async def build(name: str, settings: RingmeSettings, memory: Memory) -> RingmePl
     except ValueError as error:
         raise ValueError(f"platforms.{name}: {error}") from None
     transport = open_transport(settings)
-    client = Client(
+    client = RingmeClient(
         settings.url.rstrip("/") + settings.api_path.rstrip("/"),
         transport,
         said,

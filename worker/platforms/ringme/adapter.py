@@ -14,7 +14,8 @@ from worker.messages.rest.operations import Operation, Place, Table
 from worker.platforms.port import Guard, Memory, Order, Reply, Rows, Step, Unread
 from worker.platforms.preview import Existing, Preview
 from worker.platforms.reading import not_sent, within
-from worker.platforms.rest import Answered, Client, RestPlatform, RestStep
+from worker.platforms.rest import Answered, RestPlatform, RestStep
+from worker.platforms.ringme.client import RingmeClient
 from worker.platforms.ringme.existing import Inspection
 from worker.platforms.ringme.history import History
 from worker.platforms.ringme.looks import RingmeLooks, asked_of, blocking
@@ -45,11 +46,12 @@ class RingmePlatform(RestPlatform):
     """One configured RingMe."""
 
     def __init__(
-        self, name: str, settings: RingmeSettings, client: Client, table: Table, memory: Memory
+        self, name: str, settings: RingmeSettings, client: RingmeClient, table: Table, memory: Memory
     ) -> None:
         plans = Plans(name, settings, table)
         super().__init__(name, settings, client, table, portable=plans.portable(), control=CONTROL_READ)
         self._own, self._memory = settings, memory
+        client.probe = self._control_read
         self.looks: RingmeLooks = RingmeLooks(client, self.table, self.control)
         self.looks.memory = memory
         self._history = History(client)

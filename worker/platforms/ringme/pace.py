@@ -84,7 +84,8 @@ class HourlyPace:
             return
         ends, hour = sent.ended + reset, self._hour
         # Answers may overtake each other: within one hour the lowest count is the latest.
-        if hour is not None and limit == hour.limit and abs(ends - hour.ends) < SAME_HOUR:
+        same = hour is not None and sent.ended < hour.ends and abs(ends - hour.ends) < SAME_HOUR
+        if same and hour is not None and limit == hour.limit:
             left, ends = min(left, hour.left), max(ends, hour.ends)
         self._hour = Hour(limit, left, ends)
 
