@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.integration.test_learn import MEANS
 from worker.domain.evidence import Reading
 from worker.domain.outcome import Done, Refused, Unclear
 from worker.messages.errors import Code, Problem
@@ -295,6 +296,32 @@ async def learned(sim: Simulator) -> dict[str, Any]:
     return {"assume": found, "refusals": study.report.refusals}
 
 
+async def live(sim: Simulator, platform: Platform, *, hidden: bool) -> None:
+    """From nobody to nobody. `hidden`: a password that an update would overwrite is shown nowhere."""
+    one = {"username": "551133337777", "domain": DOMAIN}
+    for command, data in WRITES.items():
+        assert refused((await run(platform, command, one, data))[-1], Code.NOT_FOUND), command
+    for command, data in (
+        ("subscriber.create", NEW),
+        ("subscriber.block", {}),
+        ("subscriber.block", {}),
+        ("calls.block", {}),
+        ("calls.block", {}),
+        ("credit.add", {"amount": "2.50"}),
+    ):
+        ended = await run(platform, command, one, data)
+        assert all(isinstance(each, Done) for each in ended), (command, ended)
+    update = {"changes": {"platform_fields": {"rings": 20}}}
+    [last] = await run(platform, "subscriber.update", one, update)
+    assert refused(last, Code.CANNOT_UPDATE_SAFELY) if hidden else isinstance(last, Done), last
+    found = sim.subscriber(one["username"], DOMAIN)
+    assert found is not None
+    assert (found.dto["password"], str(found.balance)) == (NEW["password"], "2.50")
+    assert found.dto["rings"] == (None if hidden else 20)
+    assert isinstance((await run(platform, "subscriber.remove", one, {}))[-1], Done)
+    assert len(sim.platform) == 1
+
+
 @pytest.mark.parametrize(
     "switches", [{}, LAST, *({**LAST, "absent": absent} for absent in CHOICES["absent"][:-1])], ids=str
 )
@@ -333,3 +360,43 @@ async def test_with_what_was_learned_a_subscriber_lives_from_creation_to_removal
     finally:
         await platform.close()
     assert len(sim.platform) == 1
+
+
+def all_pairs() -> list[dict[str, str]]:
+    """Ways a platform may behave, so that any two values of any two switches are together in one of them."""
+    names = [name for name in CHOICES if name != "domains"]
+    left = {
+        ((first, a), (second, b))
+        for first, second in itertools.combinations(names, 2)
+        for a in CHOICES[first]
+        for b in CHOICES[second]
+    }
+    rows: list[dict[str, str]] = []
+    while left:
+        row = dict(min(left))
+        for name in names:
+            if name not in row:
+                row[name] = max(CHOICES[name], key=lambda value: _gained(left, row, name, value))
+        left -= set(itertools.combinations([(name, row[name]) for name in names], 2))
+        rows.append(row)
+    return rows
+
+
+def _gained(left: set[Any], row: Mapping[str, str], name: str, value: str) -> int:
+    """How many pairs of values this one adds to a row."""
+    return sum(
+        ((each, known), (name, value)) in left or ((name, value), (each, known)) in left
+        for each, known in row.items()
+    )
+
+
+@pytest.mark.parametrize("switches", all_pairs(), ids=lambda row: "-".join(row.values()))
+async def test_assumed_rightly_any_two_habits_together_do_no_harm(
+    start: Start, switches: dict[str, str]
+) -> None:
+    assume = {key: value for pair in switches.items() for key, value in MEANS[pair].items()}
+    reads = switches["passwords"] if switches["password_reads"] == "same" else switches["password_reads"]
+    assume["retrieve_password"] = "clear" if reads == "returned" else "hidden"
+    sim, platform = await start(switches, assume, refusals={"in that state already": "already_exists"})
+    shown = "returned" in (switches["passwords"], reads)
+    await live(sim, platform, hidden=not shown and switches["omitted"] == "clear")
