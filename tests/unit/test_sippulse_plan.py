@@ -322,3 +322,126 @@ def test_what_is_denied_is_not_planned(pattern: str) -> None:
 
 def test_denying_one_command_leaves_the_others() -> None:
     assert steps("credit.get", deny=["credit.add"])
+
+
+# update, password, forwarding --------------------------------------------------------------------
+
+
+def names(planned: tuple[Step, ...]) -> list[str]:
+    return [step.name for step in planned]
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "field"),
+    [
+        ({}, Code.MISSING_FIELD, "changes"),
+        (None, Code.MISSING_FIELD, "changes"),
+        ({"email": None}, Code.MISSING_FIELD, "changes"),
+        ({"cps": 3}, Code.MISSING_FIELD, "changes.keep_alive"),
+        ({"keep_alive": 3}, Code.MISSING_FIELD, "changes.cps"),
+        ({"call_limit": True}, Code.INVALID_FIELD, "changes.call_limit"),
+        ({"if_exists": "update", "colour": "red"}, Code.INVALID_FIELD, "changes.colour"),
+        ({"platform_fields": {"username": "x"}}, Code.INVALID_FIELD, "changes.platform_fields.username"),
+        (
+            {"platform_fields": {"accountCode": "x"}},
+            Code.INVALID_FIELD,
+            "changes.platform_fields.accountCode",
+        ),
+        ({"platform_fields": {"colour": "red"}}, Code.INVALID_FIELD, "changes.platform_fields.colour"),
+    ],
+)
+def test_a_change_that_cannot_be_is_named(changes: Any, code: Code, field: str) -> None:
+    refused = problem("subscriber.update", {"changes": changes})
+    assert (refused.code, refused.field) == (code, field)
+
+
+def test_what_no_narrower_operation_writes_goes_first_and_takes_the_passwords_along() -> None:
+    changes = {"password": "p-1", "rate_plan_id": 4, "address": {"city": "Rio"}}
+    first, second = steps("subscriber.update", {"changes": changes})
+    assert (first.name, second.name) == ("updateSubscriber", "updateSubscriberBillingInfo")
+    assert arguments(first) == {"subscriber": {**WHO, "ratePlanId": 4, "password": "p-1"}}
+    assert arguments(second) == {"subscriber": {**WHO, "city": "Rio"}}
+
+
+def test_half_of_a_mailbox_is_no_reason_to_touch_the_other_half() -> None:
+    """activateVoicemail writes both, so it is used where both were ordered."""
+
+    def one(changes: dict[str, Any]) -> list[str]:
+        return names(steps("subscriber.update", {"changes": changes}))
+
+    assert one({"voicemail": True}) == ["updateSubscriber"]
+    assert one({"voicemail_password": "1"}) == ["updateSubscriber"]
+    assert one({"voicemail": False, "voicemail_password": "1"}) == ["updateSubscriber"]
+    assert one({"voicemail": False}) == ["blockVoicemail"]
+    assert one({"voicemail": True, "voicemail_password": "1"}) == ["activateVoicemail"]
+
+
+def test_a_server_that_numbers_no_profiles_is_written_the_name() -> None:
+    settings = SippulseSettings(kind="sippulse", url="http://127.0.0.1/SipPulse", login="a", password="p")
+    plan = Planner("p", settings, lambda _: True, lambda *_: [], lambda _, field: field != "id").plan
+    planned = plan(Order("o", "subscriber.update.v1", {"subscriber": WHO, "changes": {"profile": "gold"}}))
+    assert isinstance(planned, tuple)
+    assert names(planned) == ["updateSubscriber"]
+
+
+def test_a_forwarding_goes_by_the_record_where_class_v_cannot_be_read() -> None:
+    read = "SubscriberWS.retrieveSubscriberClassV"
+    (step,) = steps("forwarding.set", {"busy": ""}, has=lambda endpoint: endpoint != read)
+    assert (step.name, arguments(step)) == ("updateSubscriber", {"subscriber": {**WHO, "fwdBusy": ""}})
+
+
+def test_the_password_that_there_is_is_sent_only_if_it_was_told() -> None:
+    (step,) = steps("password.change", {"new_password": "n-1"})
+    assert (step.effect, step.readable) == (Effect.CHANGE_SECRET, True)
+    assert arguments(step) == {**WHO, "newPassword": "n-1", "confirmNewPassword": "n-1"}
+    (step,) = steps("password.change", {"new_password": "n-1", "current_password": "o-1"})
+    assert arguments(step)["actualPassword"] == "o-1"
+
+
+# numbers -----------------------------------------------------------------------------------------
+
+NUMBER = {"number": "551130001000"}
+
+
+def test_a_number_is_given_as_the_platform_wants_it() -> None:
+    (step,) = steps("number.assign", {**NUMBER, "monthly_fee": "9.90", "toll_free": True})
+    assert (step.effect, step.if_exists) == (Effect.CREATE, "reject")
+    assert arguments(step)["did"] == {
+        **WHO,
+        "accountCode": "551133330001@pbx.example",
+        "aliasUsername": "551130001000",
+        "monthlySubscription": Decimal("9.90"),
+        "reverseBilling": True,
+        "didToRuri": False,
+    }
+
+
+def test_what_an_earlier_step_found_is_what_the_later_ones_are_about() -> None:
+    data = {"platform": "sippulse-br", "subscriber": WHO, **NUMBER}
+    plan = planner(reload_after=["number.release"]).plan
+    found = {"name": "listByAcc", "status": "done", "output": {"platform_id": "12"}}
+    first = plan(Order("o", "number.release.v1", data))
+    later = plan(Order("o", "number.release.v1", data, [found]))
+    assert isinstance(first, tuple)
+    assert isinstance(later, tuple)
+    assert names(first) == names(later) == ["listByAcc", "deleteDid", "reloadDid"]
+    assert [arguments(step) for step in later[1:]] == [{"didId": 12}, {"didId": 12}]
+    assert arguments(first[1]) == {}
+
+
+@pytest.mark.parametrize(
+    ("command", "data", "reload"),
+    [
+        ("subscriber.update", {"changes": {"email": "a@b"}}, "reloadSubscriber"),
+        ("password.change", {"new_password": "n"}, "reloadSubscriber"),
+        ("forwarding.set", {"busy": ""}, "reloadSubscriber"),
+        ("calls.block", {}, "reloadSubscriber"),
+        ("number.assign", NUMBER, "reloadDid"),
+        ("number.release", NUMBER, "reloadDid"),
+        ("subscriber.remove", {}, None),  # there is nobody to reload
+        ("number.list", {}, None),
+    ],
+)
+def test_what_is_reloaded_after_a_command(command: str, data: dict[str, Any], reload: str | None) -> None:
+    planned = names(steps(command, data, reload_after=[command]))
+    assert planned[-1] == reload if reload else not [name for name in planned if name.startswith("reload")]

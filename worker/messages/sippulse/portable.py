@@ -369,7 +369,8 @@ class SubscriberUpdateSippulse(SippulseCommand):
     @field_validator("changes")
     @classmethod
     def _something(cls, value: Part) -> Part:
-        if not value.model_dump(exclude_none=True):
+        named = value.model_dump(exclude_none=True).values()
+        if all(each == {} for each in named):  # an object that names nothing is nothing
             raise wrong("it names nothing: name at least one field that is to change")
         return value
 
