@@ -92,6 +92,8 @@ MEANS: Mapping[tuple[str, str], dict[str, Any]] = {
     ("omitted", "keep"): {"left_out": "kept"},
     ("reached", "accept"): {"already_reached": "accepted"},
     ("reached", "refuse"): {"already_reached": "refused"},
+    ("blocking", "hidden"): {},
+    ("blocking", "calls"): {},
     ("rounding", "exact"): {"rounding": "exact"},
     ("rounding", "cents"): {"rounding": "cents"},
 }
@@ -148,6 +150,11 @@ async def test_how_faults_are_worded_is_learned_without_the_subscribers_name(sta
 async def test_how_a_domain_without_a_right_to_it_is_refused_is_learned(start: Start) -> None:
     report = await learned(await start(switches={"domains": "listed"}))
     assert report.refusals[r"Domain \S+ is not managed by \S+"] == "not_allowed"
+
+
+async def test_what_blocking_moves_is_told(start: Start) -> None:
+    notes = (await learned(await start(switches={"blocking": "calls"}))).notes
+    assert "blockSubscriber moved activeIncomingCalls, activeOutgoingCalls" in notes
 
 
 async def test_a_text_that_stands_for_everything_is_no_refusal(start: Start) -> None:

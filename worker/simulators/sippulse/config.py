@@ -34,6 +34,7 @@ CHOICES = {
     "domains": ("any", "listed"),
     "omitted": ("clear", "keep"),
     "reached": ("accept", "refuse"),
+    "blocking": ("hidden", "calls"),
     "rounding": ("exact", "cents"),
 }
 MOST_DELAY = 86400.0  # seconds
@@ -49,7 +50,8 @@ class Switches:
     password_reads: how retrievePassword does, `same` as records. customer_password: which one CustomerWS takes.
     domains: `listed` refuses domains that the platform does not hold, `any` takes them in on first use.
     omitted: what updateSubscriber does with optional fields that were not sent. reached: what activate… and
-    block… of a state that is reached already are answered. rounding: `cents` keeps balances in cents, half up.
+    block… of a state that is reached already are answered. blocking: whether blockSubscriber and
+    activateSubscriber move the flags of both kinds of calls, or nothing that a read shows. rounding: `cents` keeps balances in cents, half up.
     cdr_delay: seconds from a charge to its row in vi_cdrs.
     """
 
@@ -62,6 +64,7 @@ class Switches:
     domains: str = "any"
     omitted: str = "clear"
     reached: str = "accept"
+    blocking: str = "hidden"
     rounding: str = "exact"
     cdr_delay: float = 0.0
 

@@ -102,13 +102,18 @@ def retrieveSubscriberClassV(platform: Platform, call: Call) -> str:
 
 @changes
 def activateSubscriber(platform: Platform, call: Call) -> str:
-    subscriber_of(platform, call).active = True
-    return ""
+    return _set_active(platform, subscriber_of(platform, call), active=True)
 
 
 @changes
 def blockSubscriber(platform: Platform, call: Call) -> str:
-    subscriber_of(platform, call).active = False
+    return _set_active(platform, subscriber_of(platform, call), active=False)
+
+
+def _set_active(platform: Platform, subscriber: Subscriber, *, active: bool) -> str:
+    subscriber.active = active
+    if platform.switches.blocking == "calls":
+        subscriber.dto.update(activeIncomingCalls=active, activeOutgoingCalls=active)
     return ""
 
 
