@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from worker.console.health import Readiness
 from worker.console.metrics import Metrics
@@ -69,10 +70,10 @@ def _health(app: FastAPI, readiness: Readiness, metrics: Metrics) -> None:
 
 
 def _pages(app: FastAPI) -> None:
-    from worker.console import live
+    from worker.console import api, live
     from worker.console.pages import boards, bulk, entry, orders
 
-    for part in (entry, boards, bulk, orders, live):
+    for part in (entry, boards, bulk, orders, live, api):
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     for error in (
@@ -91,7 +92,10 @@ async def _explained(request: Request, error: Exception) -> Response:
     """A clear page, or for programs problem details; nothing was changed."""
     status, text = _status(error)
     if request.url.path.startswith("/api/"):
-        return problem(status, text)
+        answer = problem(status, text)
+        if status == 405:
+            answer.headers["Allow"] = _methods(request)
+        return answer
     if isinstance(error, NotSignedIn):
         back = request.url.path if request.method == "GET" else "/"
         if request.method == "GET" and request.url.query:
@@ -103,6 +107,17 @@ async def _explained(request: Request, error: Exception) -> Response:
         return await page(request, "wrong.html", status, problem=text, status=status)
     except (JournalDown, TooWide):
         return PlainTextResponse(f"{text}\n", status)
+
+
+def _methods(request: Request) -> str:
+    """Of all routes with this path: the framework names those of the first one only."""
+    from worker.console import api
+
+    found: set[str] = set()
+    for route in api.router.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            found |= route.methods or set()
+    return ", ".join(sorted(found - {"HEAD"}))
 
 
 def _status(error: Exception) -> tuple[int, str]:

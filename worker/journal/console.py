@@ -166,6 +166,31 @@ class ConsoleJournal:
 
     # ------------------------------------------------------------ people
 
+    async def reserve_answer(self, key: str, request: str) -> tuple[str, int, str] | None:
+        """What is known under the key: (request, status, body), status 0 while it is under way; None: it is ours."""
+
+        async def work(tx: Tx) -> tuple[str, int, str] | None:
+            await tx.run("DELETE FROM console_answers WHERE at < $1::float8", tx.now - 86400.0)
+            if await tx.run(
+                "INSERT INTO console_answers (key, request, status, body, at) VALUES ($1, $2, 0, '', $3)"
+                " ON CONFLICT (key) DO NOTHING",
+                key,
+                request,
+                tx.now,
+            ):
+                return None
+            [row] = await tx.rows("SELECT request, status, body FROM console_answers WHERE key = $1", key)
+            return row["request"], row["status"], row["body"]
+
+        return await self.journal.run(work)
+
+    async def keep_answer(self, key: str, status: int, body: str) -> None:
+        await self.journal.run(
+            lambda tx: tx.run(
+                "UPDATE console_answers SET status = $2, body = $3 WHERE key = $1", key, status, body
+            )
+        )
+
     async def denied(self, person: people.Person, act: str, why: str, about: Mapping[str, Any]) -> None:
         """What somebody may not do, or could not do, is in the audit chain too."""
         draft = AuditDraft(

@@ -1,0 +1,337 @@
+"""`/api/v1`: what the pages do, for programs. Described in `contracts/openapi.yaml`.
+
+A program signs in with `Authorization: Bearer TOKEN`. Errors are problem details (RFC 9457). An act that is sent
+again under the same `Idempotency-Key` changes nothing, and is answered as before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, FastAPI, Header, Path, Query, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from worker import __version__
+from worker.console import acting
+from worker.console.door import Desk, Ours, Somebody
+from worker.console.office import NotAllowed, Office, Wrong, masked_records
+from worker.console.pages.orders import Filtered
+from worker.console.pages.render import shown_to
+from worker.journal.acts import ActRefused
+from worker.journal.console_people import Person
+
+PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+WRONG: dict[int | str, dict[str, Any]] = {
+    code: {"description": text, "content": PROBLEM}
+    for code, text in {
+        400: "it cannot be read",
+        401: "no token, or one that has ended",
+        403: "the role does not reach",
+        404: "there is no such thing",
+        409: "its state forbids it, or the key was used for something else",
+        422: "it makes no sense; `detail` says what would",
+        503: "the journal does not answer",
+    }.items()
+}
+WRONG[400]["content"] = {**PROBLEM, "text/plain": {}}  # where even the first line cannot be read
+router = APIRouter(prefix="/api/v1", responses=WRONG)
+Number = Annotated[int, Path(ge=1, lt=1 << 62)]
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=200,
+        description="the same key and content again: the same answer, and nothing is done",
+    ),
+]
+Said = Annotated[str, Field(min_length=1, max_length=500, description="why: it stands in the audit record")]
+
+
+class Problem(BaseModel):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+class Asked(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Because(Asked):
+    reason: Said
+
+
+class Resolution(Because):
+    applied: bool = Field(description="whether it took effect")
+    run_again: bool = Field(default=False, description="where it did not: make a new command of it")
+    waive_window: bool = Field(default=False, description="before the settle window has ended; for admins")
+
+
+class Edit(Because):
+    data: dict[str, Any] = Field(description="the whole data; `***` keeps the secret that is there")
+
+
+class Note(Asked):
+    note: str = Field(max_length=2000)
+
+
+class Bulk(Because):
+    expected: int = Field(ge=0, le=10_000, description="how many the preview counted")
+    superseded: bool = Field(default=False, description="those too that a later command overtook")
+
+
+class Answer(BaseModel):
+    """Commands and groups as the pages show them; further fields may come."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Page(BaseModel):
+    rows: list[Answer]
+    more: int | None = Field(description="pass it as `before` for the next page; null: this was the last")
+    reached: float | None = Field(default=None, description="looked back to here only; seconds since 1970")
+
+
+# ---------------------------------------------------------------- looks
+
+
+@router.get("/commands", summary="List commands, newest first")
+async def commands(office: Desk, person: Somebody, given: Filtered) -> Page:
+    found = await office.journal.page(given.wanted)
+    rows = [Answer(**shown_to(person, row)) for row in found.rows]
+    return Page(rows=rows, more=found.more, reached=found.reached)
+
+
+@router.get("/commands/{number}", summary="One command with all that is known of it")
+async def command(office: Desk, person: Somebody, number: Number) -> Answer:
+    try:
+        found = await office.journal.command(str(number))
+    except ActRefused:
+        raise Wrong(f"there is no command {number}", 404) from None
+    if found["id"] != number:
+        raise Wrong(f"there is no command {number}", 404)
+    return Answer(**shown_to(person, found))
+
+
+@router.get("/failures", summary="Failure groups, those that failed last first")
+async def failures(office: Desk, person: Somebody, archived: bool = False) -> list[Answer]:
+    return [Answer(**one) for one in await office.journal.groups(None, archived)]
+
+
+@router.get("/platforms", summary="Platforms: held, paused, broken; what is open")
+async def platforms(office: Desk, person: Somebody) -> list[Answer]:
+    open_ = (await office.journal.overview())["open"]
+    states = {one.name: one for one in await office.journal.platforms()}
+    found = []
+    for name in sorted(set(office.kinds) | set(states)):
+        state = states.get(name)
+        shown = {
+            field: getattr(state, field, None)
+            for field in ("held", "held_text", "paused_by", "paused_reason", "broken_since")
+        }
+        more = {"name": name, "kind": office.kinds.get(name), "open": open_.get(name, {})}
+        found.append(Answer(**more, **shown))
+    return found
+
+
+@router.get("/quarantine", summary="Refused messages, without their bodies")
+async def quarantine(
+    office: Desk, person: Somebody, state: Literal["kept", "sent", "dropped"] = "kept"
+) -> list[Answer]:
+    return [Answer(**one) for one in await office.journal.quarantined(state, 200)]
+
+
+@router.get("/audit", summary="Audit records, newest first")
+async def audit(
+    office: Desk,
+    person: Somebody,
+    what: Annotated[str | None, Query(max_length=60, pattern=r"^[^\x00]*$")] = None,
+    actor: Annotated[str | None, Query(max_length=60, pattern=r"^[^\x00]*$")] = None,
+    before: Annotated[int | None, Query(ge=1, lt=1 << 62)] = None,
+) -> Page:
+    rows, more = await office.journal.records(what=what, actor=actor, before=before)
+    shown = rows if person.may("operator") else masked_records(rows)
+    return Page(rows=[Answer(**one) for one in shown], more=more)
+
+
+@router.get("/acts", summary="Acts on many commands, newest first")
+async def acts(office: Desk, person: Somebody) -> list[Answer]:
+    return [Answer(**one) for one in await office.journal.bulk_acts()]
+
+
+@router.get("/acts/{number}", summary="How one act on many commands fares")
+async def act(office: Desk, person: Somebody, number: Number) -> Answer:
+    found = await office.journal.bulk_act(number)
+    if found is None:
+        raise Wrong(f"there is no act {number}", 404)
+    return Answer(**found)
+
+
+# ---------------------------------------------------------------- acts
+
+
+async def once(
+    office: Office,
+    person: Person,
+    key: str | None,
+    what: str,
+    asked: Mapping[str, Any],
+    work: Callable[[], Awaitable[Mapping[str, Any]]],
+) -> Response:
+    """Do it once for each key of a person; a repeated request gets the stored answer."""
+    if key is None:
+        return JSONResponse(dict(await work()))
+    name = hashlib.sha256(f"{person.name}\n{key}".encode()).hexdigest()
+    request = hashlib.sha256(json.dumps([what, asked], sort_keys=True).encode()).hexdigest()
+    before = await office.journal.reserve_answer(name, request)
+    if before is not None:
+        known, status, body = before
+        if known != request:
+            raise Wrong("this Idempotency-Key was used for another request", 409)
+        if status == 0:
+            raise Wrong("the first request with this Idempotency-Key is still under way, or was cut off", 409)
+        kind = "application/problem+json" if status >= 400 else "application/json"
+        return Response(body, status, media_type=kind)
+    try:
+        status, answer = 200, dict(await work())
+    except (Wrong, NotAllowed) as error:
+        from worker.console.app import problem
+
+        status = error.status if isinstance(error, Wrong) else 403
+        refused = problem(status, str(error))
+        await office.journal.keep_answer(name, status, bytes(refused.body).decode())
+        return refused
+    await office.journal.keep_answer(name, status, json.dumps(answer))
+    return JSONResponse(answer)
+
+
+@router.post("/commands/{number}/resolution", dependencies=[Ours], summary="Say what took effect (rule 8.1)")
+async def resolution(
+    office: Desk, person: Somebody, number: Number, body: Resolution, key: Key = None
+) -> Answer:
+    async def work() -> Mapping[str, Any]:
+        if body.run_again and not body.applied:
+            return await acting.resolve_and_run(office, person, number, body.reason, body.waive_window)
+        return await acting.resolve(office, person, number, body.applied, body.reason, body.waive_window)
+
+    return await once(office, person, key, f"resolve {number}", body.model_dump(), work)  # type: ignore[return-value]  # as above
+
+
+@router.post(
+    "/commands/{number}/edition", dependencies=[Ours], summary="Run an ended command with other data"
+)
+async def edition(office: Desk, person: Somebody, number: Number, body: Edit, key: Key = None) -> Answer:
+    async def work() -> Mapping[str, Any]:
+        return await acting.edit(office, person, number, json.dumps(body.data), body.reason)
+
+    return await once(office, person, key, f"edit {number}", body.model_dump(), work)  # type: ignore[return-value]  # as above
+
+
+@router.post("/commands/{number}/{act}", dependencies=[Ours], summary="Retry, cancel or archive one command")
+async def on_command(
+    office: Desk,
+    person: Somebody,
+    number: Number,
+    act: Literal["retry", "cancel", "archive"],
+    body: Because,
+    key: Key = None,
+) -> Answer:
+    async def work() -> Mapping[str, Any]:
+        return await acting.simple(office, person, act, number, body.reason)
+
+    return await once(office, person, key, f"{act} {number}", body.model_dump(), work)  # type: ignore[return-value]  # FastAPI passes it on
+
+
+@router.post("/platforms/{name}/{act}", dependencies=[Ours], summary="Pause a platform, or let it go on")
+async def on_platform(
+    office: Desk,
+    person: Somebody,
+    name: Annotated[str, Path(max_length=40)],
+    act: Literal["pause", "resume"],
+    body: Because,
+    key: Key = None,
+) -> Answer:
+    async def work() -> Mapping[str, Any]:
+        await acting.on_platform(office, person, name, act, body.reason)
+        return {"platform": name, "done": act}
+
+    return await once(office, person, key, f"{act} {name}", body.model_dump(), work)  # type: ignore[return-value]  # as above
+
+
+@router.post("/failures/{number}/{act}", dependencies=[Ours], summary="Note, archive or restore a group")
+async def on_group(
+    office: Desk,
+    person: Somebody,
+    number: Number,
+    act: Literal["note", "archive", "restore"],
+    body: Note,
+    key: Key = None,
+) -> Answer:
+    async def work() -> Mapping[str, Any]:
+        await acting.on_group(office, person, number, act, body.note)
+        return {"group": number, "done": act}
+
+    return await once(office, person, key, f"group {act} {number}", body.model_dump(), work)  # type: ignore[return-value]  # as above
+
+
+What = Literal["retry", "cancel", "archive"]
+
+
+@router.get("/bulk/{what}", summary="What an act on all of these would do")
+async def preview(
+    office: Desk, person: Somebody, what: What, given: Filtered, superseded: bool = False
+) -> Answer:
+    return Answer(**(await acting.preview(office, person, what, given.wanted, superseded)).shown())
+
+
+@router.post("/bulk/{what}", dependencies=[Ours], summary="Begin an act on all of these, in growing portions")
+async def begin(
+    office: Desk, person: Somebody, what: What, given: Filtered, body: Bulk, key: Key = None
+) -> Answer:
+    async def work() -> Mapping[str, Any]:
+        number = await acting.begin(
+            office, person, what, given.wanted, body.superseded, body.reason, body.expected
+        )
+        return {"act": number}
+
+    asked = {**body.model_dump(), **{name: str(value) for name, value in given.query.items()}}
+    return await once(office, person, key, f"bulk {what}", asked, work)  # type: ignore[return-value]  # as above
+
+
+@router.post("/acts/{number}/stop", dependencies=[Ours], summary="Stop an act on many commands")
+async def stop(office: Desk, person: Somebody, number: Number, key: Key = None) -> Answer:
+    async def work() -> Mapping[str, Any]:
+        await acting.stop(office, person, number)
+        return {"act": number, "done": "stop"}
+
+    return await once(office, person, key, f"stop {number}", {}, work)  # type: ignore[return-value]  # as above
+
+
+# ---------------------------------------------------------------- its description
+
+
+def document() -> dict[str, Any]:
+    """OpenAPI 3.1 of the API, as `contracts/openapi.yaml` holds it."""
+    app = FastAPI(
+        title="Operator API of the provisioning worker",
+        version=__version__,
+        description=(__doc__ or "").strip(),
+    )
+    app.include_router(router)
+    made = app.openapi()
+    components = made["components"]
+    components["schemas"]["Problem"] = Problem.model_json_schema()
+    components["schemas"].pop("HTTPValidationError", None)
+    components["schemas"].pop("ValidationError", None)
+    components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    made["security"] = [{"token": []}]
+    made["info"]["license"] = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
+    return dict(made)
