@@ -2,7 +2,8 @@
 
     python -m tests.batches.latency [--seconds 60] [--journal sqlite|postgresql] [--rate 50]
 
-`--rate` is the platform's: calls a second, shared by both. Interactive commands come twice a second.
+`--rate` is the platform's: calls a second, shared by both. Interactive commands come twice a second. The last part is
+beside a batch that `batch rate` holds to a fifth of that in rows a second (a row of it is two to three calls).
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ async def main(seconds: float, journal: str, rate: float) -> None:
         await stage.platform.subscribers(names, balance="1")
         await asked(stage, 5, names)
         tell("alone", await asked(stage, seconds, names))
-        file = write_csv(stage.folder / "customers.csv", customers(100_000))
+        file = write_csv(stage.folder / "customers.csv", customers(10_000))
         words = ("onboard", str(file), "--mapping", str(stage.mapping), "--batch", "many")
         running = asyncio.create_task(stage.run(*words))
         while not (await stage.platform.ask("counts"))["subscribers"] > len(names) + 20:
@@ -50,6 +51,9 @@ async def main(seconds: float, journal: str, rate: float) -> None:
         say(
             f"meanwhile the batch made {after - before} subscribers; it was {'still' if not running.done() else 'not'} running"
         )
+        await stage.run("batch", "rate", "many", f"{rate / 5:g}", "--reason", "measured")
+        await asyncio.sleep(10)  # what was under way ends
+        tell(f"beside a batch at {rate / 5:g} rows a second", await asked(stage, seconds, names))
         await stage.run("batch", "cancel", "many", "--reason", "measured", within=600)
         await running
 

@@ -24,6 +24,7 @@ from worker.journal.batches import (
 from worker.journal.journal import StoredJournal
 from worker.journal.port import Settlement
 from worker.messages.errors import Code, Problem
+from worker.onboarding.sending import Progress, Watch
 
 PLATFORM = "sip-br"
 BLOCK = ("calls.block.v1",)
@@ -273,3 +274,17 @@ async def test_an_old_batch_goes_with_its_rows(place: Any) -> None:
         pass
     for table in ("batches", "batch_rows", "batch_commands"):
         assert await select(journal, f"SELECT 1 FROM {table}") == []
+
+
+async def test_a_run_sees_what_somebody_else_wrote_down(journal: StoredJournal, batches: Batches) -> None:
+    """`batch show` and others settle rows too: a run that counted only what it saw itself would wait for ever."""
+    batch = await batches.begin(new())
+    progress = Progress(total=1)
+    watch = Watch(batches, batch, progress)
+    await arrive(journal, batch, await sends(batches, batch, row(batches, "a")))
+    await watch.look()
+    assert (progress.open, progress.done) == (1, 0)
+    await end(journal)
+    await batches.gather_all(batch)
+    await watch.look()
+    assert (progress.open, progress.done, progress.ended_here) == (0, 1, 1)

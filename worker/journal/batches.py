@@ -314,6 +314,14 @@ class Batches:
                 return f"platform {platform} is stopped: {why}"
         return None
 
+    async def states(self, batch: Batch) -> dict[str, int]:
+        """Rows by state, from the index alone."""
+
+        async def work(tx: Tx) -> dict[str, int]:
+            return await _states(tx, batch.id)
+
+        return await self._journal.run(work)
+
     async def counts(self, batch: Batch) -> dict[str, int]:
         async def work(tx: Tx) -> dict[str, int]:
             return await _counts(tx, batch.id)
@@ -473,13 +481,16 @@ def _to_send(
     return Send(id, tuple(parts), made), written
 
 
-async def _counts(tx: Tx, batch: int) -> dict[str, int]:
+async def _states(tx: Tx, batch: int) -> dict[str, int]:
     rows = await tx.rows(
         "SELECT state, count(*) AS n FROM batch_rows WHERE batch_id = $1 GROUP BY state", batch
     )
+    return {row["state"]: int(row["n"]) for row in rows}
+
+
+async def _counts(tx: Tx, batch: int) -> dict[str, int]:
     changed = await tx.rows("SELECT count(*) AS n FROM batch_rows WHERE batch_id = $1 AND changed", batch)
-    found = {row["state"]: int(row["n"]) for row in rows}
-    return found | ({"changed": int(changed[0]["n"])} if changed[0]["n"] else {})
+    return await _states(tx, batch) | ({"changed": int(changed[0]["n"])} if changed[0]["n"] else {})
 
 
 def _line(core: Core, row: Row, parts: list[Part]) -> Line:

@@ -79,11 +79,16 @@ class Progress:
         return self.states.get("sent", 0)
 
     def add(self, changes: dict[str, int]) -> None:
+        """What we have just done ourselves; the next look puts right what others did meanwhile."""
         for state, by in changes.items():
             self.states[state] = self.states.get(state, 0) + by
-        ended = sum(max(0, changes.get(state, 0)) for state in ("done", "failed"))
-        self.ended_here += ended
-        if ended:
+
+    def know(self, states: dict[str, int]) -> None:
+        """What the journal says. Whoever looks at a batch writes down how its rows stand: not only we do."""
+        ended = sum(states.get(name, 0) - self.states.get(name, 0) for name in ("done", "failed"))
+        self.states = states
+        self.ended_here += max(0, ended)
+        if ended > 0:
             self.last_ended = time.monotonic()
 
     @property
@@ -131,13 +136,12 @@ class Watch:
         after = 0
         while True:
             changes, _, last = await self._batches.gather(self.batch, after)
-            self._progress.add(changes)
             if last is None or not changes:
                 break
             after = last
-        changes, _, last = await self._batches.gather(self.batch, max(after, self._around))
-        self._progress.add(changes)
+        _, _, last = await self._batches.gather(self.batch, max(after, self._around))
         self._around = 0 if last is None else last
+        self._progress.know(await self._batches.states(self.batch))
         self.looked.set()
         return time.monotonic() - start
 
@@ -191,14 +195,14 @@ class Sender:
     async def follow(self, report: Callable[[], None] = lambda: None, within: float | None = None) -> bool:
         """Until every row that was sent has ended, or a person must decide; False: `within` seconds ran out."""
         until = None if within is None else time.monotonic() + within
-        self._progress.states = await self._batches.gather_all(self._batch)
+        self._progress.know(await self._batches.gather_all(self._batch))
         while self._progress.open > 0:
             if until is not None and time.monotonic() > until:
                 return False
             took = await patiently(self.watch.look)
             report()
             await asyncio.sleep(max(LOOK, took * SHARE))
-        self._progress.states = await self._batches.gather_all(self._batch)
+        self._progress.know(await self._batches.gather_all(self._batch))
         return True
 
     async def _keep_bad(self, rows: Sequence[Made]) -> None:
