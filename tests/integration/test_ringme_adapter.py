@@ -11,8 +11,9 @@ import pytest
 from tests.support.amqp import eventually
 from tests.support.ringme import CLIENT, EXTENSION, OF_345, Begin, Bench, benches
 from worker.domain.outcome import Busy, Done, Ill, NotSent, Refused, Unclear
+from worker.journal.port import JournalDown
 from worker.messages.errors import Code
-from worker.platforms.port import Order
+from worker.platforms.port import Order, Passing
 from worker.platforms.transport import NO_GUARD
 
 
@@ -169,6 +170,27 @@ async def test_an_unblock_whose_answer_was_lost_forgets_only_what_is_restored(be
     assert (await bench.reading("calls.unblock", subscriber=CLIENT)).matches
     assert bench.record()["dial_rule_id"] == 19
     assert await bench.memory.recall("client:12", "dial_rule") is None
+
+
+async def test_without_its_memory_nothing_is_blocked(begin: Begin) -> None:
+    class Away(Passing):
+        async def remember(self, of: str, name: str, value: str) -> None:
+            raise JournalDown("away")
+
+    bench = await begin(block_rule_id=7, memory=Away())
+    with pytest.raises(JournalDown):
+        await bench.outcome("calls.block", subscriber=CLIENT)
+    assert bench.received("client.update") == 0
+
+
+async def test_another_list_that_blocks_keeps_the_way_back(begin: Begin) -> None:
+    bench = await begin(block_rule_id=7)
+    await bench.outcome("calls.block", subscriber=CLIENT)
+    later = await begin({"clients": [bench.record()]}, block_rule_id=8, memory=bench.memory)
+    await later.outcome("calls.block", subscriber=CLIENT)
+    assert later.record()["dial_rule_id"] == 8
+    await later.outcome("calls.unblock", subscriber=CLIENT)
+    assert later.record()["dial_rule_id"] == 19
 
 
 async def test_nothing_is_blocked_that_could_not_be_freed_again(begin: Begin) -> None:
