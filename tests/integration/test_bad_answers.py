@@ -307,3 +307,47 @@ async def test_nothing_goes_to_a_server_whose_certificate_nobody_vouches_for(
                 assert (row["effect"], problem["code"]) == ("none", "gave_up")
                 assert "tls" in problem["message"]
     assert server.probe_bytes() == 0, "a byte of a request went out"
+
+
+# Lost answers, and what is assumed of the platform --------------------------------------------------
+
+
+@any_journal
+@pytest.mark.parametrize(
+    ("lost", "duplicates", "ends"),
+    [
+        ("drop_before", "refused", "succeeded"),  # it is called again, and done
+        ("drop_after", "refused", "parked"),  # called again, it is refused: it was done, or was there before
+        ("drop_before", "doubled", "parked"),
+        ("drop_after", "doubled", "parked"),
+    ],
+)
+async def test_an_alias_that_no_read_lists_is_made_again_only_where_a_second_one_is_refused(
+    stand: Stand, lost: str, duplicates: str, ends: str
+) -> None:
+    stand.sim.fail("insertDBAliases", lost, count=1)
+    await stand.start(assume={"duplicates": duplicates, "all_documented_operations": True})
+    aliases = {"aliasUsername": "551130001000"}
+    name = await stand.send("sippulse.SubscriberWS.insertDBAliases", "ana", dbAliases=aliases)
+    row = await stand.became(name, ends)
+    assert row["effect"] == ("applied" if ends == "succeeded" else "unknown")
+    assert len(list(stand.sim.platform.objects["aliases"])) == (
+        0 if (lost, ends) == ("drop_before", "parked") else 1
+    )
+
+
+@any_journal
+@pytest.mark.parametrize(("assumed", "ends"), [("refused", "succeeded"), ("accepted", "parked")])
+async def test_a_state_that_was_reached_by_a_call_whose_answer_was_lost_is_known_again(
+    stand: Stand, assumed: str, ends: str
+) -> None:
+    stand.sim.platform.switches = stand.sim.platform.switches.changed({"reached": "refuse"})
+    stand.seed("ana")
+    stand.sim.fail("blockSubscriber", "drop_after", count=1)
+    refusals = {"in that state already": "already_exists"} if assumed == "refused" else {}
+    await stand.start(assume={"already_reached": assumed}, refusals=refusals)
+    row = await stand.became(await stand.send("subscriber.block", "ana"), ends)
+    assert row["effect"] == ("applied" if ends == "succeeded" else "unknown")
+    found = stand.sim.subscriber("ana", DOMAIN)
+    assert found is not None
+    assert not found.active
