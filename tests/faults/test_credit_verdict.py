@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,11 @@ from tests.faults.machines.money import (
     scripts,
 )
 from tests.faults.machines.profile import unshrunk
+from tests.support.calls import Calls, calls
 from tests.support.engine import Stand, Templates, templates
 from worker.sandbox.postgres import PrivatePostgres
 
-__all__ = ["fast_folder", "templates"]
+__all__ = ["calls", "fast_folder", "templates"]
 
 SETTINGS: dict[str, Any] = {
     "timeout": 1.0,
@@ -76,7 +78,7 @@ class Example:
 
     async def play(self, given: list[Script], standstills: list[tuple[int, float]]) -> None:
         if not self.count:
-            await self.stand.start(**SETTINGS, **self.settings)
+            await self.stand.start(**{**SETTINGS, **self.settings})
         self.count += 1
         self.till.freeze_at(standstills)
         await play(self.stand, self.till, f"s{self.count}", given, self.tally)
@@ -139,3 +141,38 @@ async def test_p2_strict_is_never_wrong_whatever_others_book(
     await example.play(given_scripts, standstills)
     assert example.tally.wrong == []
     assert example.till.called_again == set()
+
+
+@pytest.fixture
+async def explained(stand: Stand, calls: Calls, capsys: pytest.CaptureFixture[str]) -> AsyncIterator[Example]:
+    """Every call has its record in a real MariaDB by the time that anybody asks."""
+    stand.sim, stand.watched = await stand.simulator(call_records=calls.owner)
+    assert stand.sim.call_records is not None
+    await stand.sim.call_records.connection()
+    records = {"url": calls.reader, "lag": 0.15, "connections": 16}
+    example = Example(stand, call_records=records, timeout=5.0)
+    yield example
+    with capsys.disabled():
+        print(f"\n{example.tally.told('with call records')}")
+
+
+@sqlite_alone
+@unshrunk(3)
+@given(
+    given_scripts=scripts(
+        [*LOST, *REFUSED, *LIES], [*PRICES, "-10.00", "-5.00"], ["10.00", "5.00", "7.77"], SUBSCRIBERS
+    ),
+    standstills=freezes,
+)
+async def test_p2_with_call_records_no_verdict_is_wrong_though_calls_cost_just_the_amount(
+    explained: Example, given_scripts: list[Script], standstills: list[tuple[int, float]]
+) -> None:
+    await explained.play(given_scripts, standstills)
+    assert explained.tally.wrong == []
+    assert explained.till.called_again == set()
+    # One that is rated between the two readings before the call is left to a person; all others are explained.
+    cheap = [
+        v for v in explained.tally.verdicts if v.moved and not {Decimal(-10), Decimal(-5)} & set(v.moved)
+    ]
+    parked = [v for v in cheap if v.state == "parked"]
+    assert len(parked) <= len(cheap) / 2 + 5, "calls that are explained leave little to a person"

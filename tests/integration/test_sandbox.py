@@ -17,7 +17,9 @@ from pamqp.common import FieldTable
 
 from tests.services import children, machine
 from tests.services.private import need_postgresql, need_rabbitmq
+from tests.support.calls import calls_of
 from worker.sandbox import packages, ports
+from worker.sandbox.mariadb import PrivateMariaDb
 from worker.sandbox.postgres import PrivatePostgres
 from worker.sandbox.processes import ServiceError, wait_until
 from worker.sandbox.rabbitmq import PrivateRabbit
@@ -183,6 +185,29 @@ async def test_a_killed_database_comes_back_with_what_was_committed(
     await last.close()
 
 
+def test_a_killed_mariadb_comes_back_with_what_was_committed(dedicated_mariadb: PrivateMariaDb) -> None:
+    with calls_of(dedicated_mariadb) as calls:
+        calls.call(price="0.35")
+        before = dedicated_mariadb.pid
+        dedicated_mariadb.kill()
+        assert not ports.answers(dedicated_mariadb.port)
+        dedicated_mariadb.start()
+        assert dedicated_mariadb.pid != before
+        assert calls.run("SELECT price FROM vi_cdrs") == ((0.35,),)
+        assert calls.run("SELECT @@bind_address, @@datadir") == (
+            ("127.0.0.1", f"{dedicated_mariadb.folder / 'data'}/"),
+        )
+
+
+def test_a_mariadb_leaves_neither_process_nor_folder_nor_listener(dedicated_mariadb: PrivateMariaDb) -> None:
+    pid, folder = dedicated_mariadb.pid, dedicated_mariadb.folder
+    dedicated_mariadb.stop()
+    assert pid is not None
+    assert not Path(f"/proc/{pid}").exists()
+    assert not folder.exists()
+    assert not ports.answers(dedicated_mariadb.port)
+
+
 def test_the_database_says_what_is_wrong_with_a_statement(postgres: PrivatePostgres) -> None:
     with pytest.raises(ServiceError, match="syntax error"):
         postgres.execute("SELEKT")
@@ -190,7 +215,8 @@ def test_the_database_says_what_is_wrong_with_a_statement(postgres: PrivatePostg
 
 SERVICES = """
     import time
-    from worker.sandbox.postgres import PrivatePostgres
+    from worker.sandbox.mariadb import PrivateMariaDb
+from worker.sandbox.postgres import PrivatePostgres
     from worker.sandbox.rabbitmq import PrivateRabbit
 
     with PrivateRabbit() as rabbit, PrivatePostgres() as postgres:
@@ -232,7 +258,8 @@ def test_an_ordinary_user_runs_them_too() -> None:
         done = children.run_as_ordinary_user(
             """
             import os
-            from worker.sandbox.postgres import PrivatePostgres
+            from worker.sandbox.mariadb import PrivateMariaDb
+from worker.sandbox.postgres import PrivatePostgres
             from worker.sandbox.rabbitmq import PrivateRabbit
 
             with PrivateRabbit() as rabbit, PrivatePostgres() as postgres:

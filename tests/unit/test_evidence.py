@@ -119,6 +119,56 @@ def test_rule_3_less_than_half_a_credit_step_is_rounding(
     assert isinstance(verdict, TookEffect if applied else NoEffect)
 
 
+@pytest.mark.parametrize(
+    ("moved", "prices", "rounded_away", "kind"),
+    [
+        ("9.67", ["0.3333"], "0", TookEffect),  # a third of a cent is less than half a step
+        ("8.68", ["0.3333"] * 4, "0", Undecided),  # four of them are more
+        ("8.68", ["0.3333"] * 4, "0.005", TookEffect),  # unless balances are kept in cents
+        ("-1.32", ["0.3333"] * 4, "0.005", NoEffect),
+        ("8.60", ["0.3333"] * 4, "0.005", Undecided),
+    ],
+)
+def test_rule_3_rounding_to_cents_is_overlooked_by_half_a_cent_a_call_where_the_settings_say_so(
+    moved: str, prices: list[str], rounded_away: str, kind: type[object]
+) -> None:
+    before, now = readings(Decimal(50), 50 + Decimal(moved), [Decimal(price) for price in prices])
+    credit = Credit(Decimal("10.00"), STEP, Decimal(rounded_away))
+    assert isinstance(judge_credit(before, now, credit), kind)
+
+
+@given(st.lists(st.decimals("0.01", "0.02", places=4), max_size=14), st.booleans())
+def test_rule_3_no_rounding_makes_a_booked_credit_look_like_none(prices: list[Decimal], booked: bool) -> None:
+    """The smallest amount there is, and calls enough to hide it: whatever is said, it is not the opposite."""
+    amount = Decimal("0.01")
+    taken = sum((price.quantize(STEP) for price in prices), Decimal(0))
+    before, now = readings(Decimal(50), 50 + booked * amount - taken, prices)
+    verdict = judge_credit(before, now, Credit(amount, STEP, Decimal("0.005")))
+    assert not isinstance(verdict, NoEffect if booked else TookEffect)
+
+
+@pytest.mark.parametrize(
+    ("rows_before", "rows_now", "moved", "kind"),
+    [
+        (0, 1, "10.00", TookEffect),
+        (0, 1, "3.00", TookEffect),  # whatever the balance says
+        (0, 0, "0.00", NoEffect),
+        (0, 0, "10.00", Undecided),  # the SELECT may look in the wrong place
+        (0, 0, "3.00", Undecided),
+        (0, 2, "20.00", Undecided),
+        (1, 1, "10.00", Undecided),  # it shows something else
+        (None, 1, "10.00", TookEffect),  # it was set meanwhile: the figures decide
+        (0, None, "0.00", NoEffect),  # it was taken away meanwhile
+    ],
+)
+def test_rule_3_5_an_entry_is_certain_and_its_absence_has_to_agree_with_the_figures(
+    rows_before: int | None, rows_now: int | None, moved: str, kind: type[object]
+) -> None:
+    before = Reading(balance=Decimal(50), last_call=7, entries=rows_before)
+    now = Reading(balance=50 + Decimal(moved), last_call=7, entries=rows_now)
+    assert isinstance(judge_credit(before, now, Credit(Decimal("10.00"), STEP)), kind)
+
+
 def test_rule_3_a_credit_that_took_effect_tells_the_balance() -> None:
     verdict = judge_credit(*readings(Decimal("1.50"), Decimal("11.50"), []), Credit(Decimal("10.00"), STEP))
     assert verdict == TookEffect({"balance_after": "11.50"})
@@ -209,6 +259,7 @@ money = st.decimals(allow_nan=False, allow_infinity=False, places=4, min_value=-
         balance=st.none() | money,
         last_call=st.none() | st.integers(0),
         calls=st.lists(money, max_size=4).map(tuple),
+        entries=st.none() | st.integers(0, 3),
         old_secret_works=st.none() | st.booleans(),
         record=st.dictionaries(st.text(), st.text() | st.none()),
     )

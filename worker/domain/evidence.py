@@ -25,7 +25,9 @@ class Reading:
     balance: Decimal | None = None
     last_call: int | None = None  # None: no call records are configured
     calls: tuple[Decimal, ...] = ()  # prices of the calls above the evidence's `last_call`
-    entries: int | None = None  # credit entries of this command that the operator's SELECT shows; None: no SELECT
+    entries: int | None = (
+        None  # credit entries of this command that the operator's SELECT shows; None: no SELECT
+    )
     old_secret_works: bool | None = None
     record: Mapping[str, Any] = field(default_factory=dict)  # kept encrypted; holds no secret
 
@@ -95,6 +97,12 @@ class Credit:
         slack = min(self.step / 2 + calls * self.rounded_away, abs(self.amount) / 2)
         return abs(sum_ - wanted) < slack
 
+    def drowns(self, calls: Sequence[Decimal]) -> bool:
+        """Prices finer than a step may have been rounded, whatever the settings say: up to a step each, and one
+        for the balance. Together that could be half of a small amount, and then nothing can be told apart."""
+        finer = sum(1 for price in calls if price % self.step)
+        return bool(finer) and self.step / 2 + (finer + 1) * self.step >= abs(self.amount) / 2
+
 
 def judge(effect: Effect, before: Reading | None, now: Reading, credit: Credit | None = None) -> Verdict:
     """What `now` says about a call of this effect that went out after `before` was read."""
@@ -143,7 +151,9 @@ def judge_entries(before: int, now: int, reading: Reading, figures: Verdict) -> 
     """An entry is certain. That there is none counts only where the figures do not speak against it: a SELECT
     that looks in the wrong place never shows one."""
     if before:
-        return Undecided(f"the SELECT showed {before} rows before the call: it does not single out the command")
+        return Undecided(
+            f"the SELECT showed {before} rows before the call: it does not single out the command"
+        )
     if now == 1:
         assert reading.balance is not None
         return TookEffect({"balance_after": money(reading.balance)})
@@ -160,6 +170,10 @@ def judge_figures(before: Reading, now: Reading, credit: Credit) -> Verdict:
     assert now.balance is not None
     moved = now.balance - before.balance
     explained = moved + sum(now.calls, Decimal(0))
+    if credit.drowns(now.calls):
+        return Undecided(
+            f"{len(now.calls)} calls with prices in fractions may be rounded by the amount itself"
+        )
     booked = credit.fits(explained, credit.amount, len(now.calls))
     if not booked and not credit.fits(explained, Decimal(0), len(now.calls)):
         return Undecided(

@@ -122,6 +122,8 @@ class Till:
         if user in self._due:
             self.asked[user] += 1
             self._move(user)
+            if self.simulator.call_records is not None:
+                await self.simulator.call_records.settled()  # rated by the time anybody asks
             if call.operation == "addCredit":
                 self._note(str(call.arguments.get("obs")).split(" ")[0])
         return await self._received(request, call)
@@ -131,7 +133,10 @@ class Till:
         assert record is not None
         for due in [d for d in self._due[user] if d[0] <= self.asked[user]]:
             self._due[user].remove(due)
-            record.balance += due[1]
+            if due[1] < 0 and self.simulator.call_records is not None:
+                self.simulator.platform.charge(user, DOMAIN, -due[1])
+            else:
+                record.balance += due[1]
             self.moved[user].append(due[1])
 
     def _note(self, command: str) -> None:

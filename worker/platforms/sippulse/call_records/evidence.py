@@ -27,6 +27,7 @@ BACK = 20
 # More calls than can be judged are for a person anyhow.
 MOST = 2 * MOST_CALLS + BACK
 MOST_ENTRIES = 3  # one, or more than one
+NO_PRICE = Decimal(10**12)  # what is that much is none
 
 _LAST = f"SELECT id, accountcode FROM vi_cdrs WHERE {ACCOUNT} ORDER BY id DESC LIMIT {BACK}"  # noqa: S608 - our own
 _SINCE = (
@@ -101,7 +102,7 @@ def number(cells: Cells) -> int:
 def price(cells: Sequence[Any]) -> Decimal:
     """Of one that is not rated yet nobody can say what it took."""
     found = amount(cells[2])
-    if found is None:
+    if found is None or abs(found) >= NO_PRICE:
         raise Unreadable(f"call {number(cells)} in vi_cdrs has no price yet")
     return found
 
