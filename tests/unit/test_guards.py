@@ -12,6 +12,7 @@ import pytest
 
 from worker.domain.effect import Effect
 from worker.domain.outcome import Busy, Done, Exchange, Ill, NotSent, Outcome, Refused, Unclear
+from worker.engine import guards
 from worker.engine import lease as lease_module
 from worker.engine.alarm import Alarm
 from worker.engine.guards import Breaker, ControlRead, Rate, share, transport_failure
@@ -59,6 +60,51 @@ async def test_rule_7_3_the_rate_lets_one_seconds_worth_through_at_once_and_then
     began = time.monotonic()
     await asyncio.gather(*(rate.take() for _ in range(70)))
     assert 0.35 <= time.monotonic() - began < 5.0
+
+
+async def test_rule_4_2_an_urgent_one_does_not_stand_behind_a_batch_that_waits_for_the_rate() -> None:
+    rate, served = Rate(20.0), list[str]()
+
+    async def call(name: str, priority: int) -> None:
+        await rate.take(priority)
+        served.append(name)
+
+    await asyncio.gather(*(rate.take() for _ in range(20)))  # the burst
+    batch = [asyncio.create_task(call(f"row {n}", 2)) for n in range(16)]
+    await asyncio.sleep(0)
+    await asyncio.gather(call("urgent", 0), *batch)
+    assert served == ["urgent", *(f"row {n}" for n in range(16))]
+
+
+async def test_rule_4_2_nobody_starves_behind_an_endless_row_of_urgent_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(guards, "HEAD_START", 0.1)
+    rate, served = Rate(100.0), asyncio.Event()
+
+    async def patient() -> None:
+        await rate.take(2)
+        served.set()
+
+    async def urgent() -> None:
+        while not served.is_set():
+            await rate.take(0)
+
+    async with asyncio.timeout(30), asyncio.TaskGroup() as all_of_them:
+        for _ in range(300):
+            all_of_them.create_task(urgent())
+        all_of_them.create_task(patient())
+
+
+async def test_one_that_leaves_the_line_costs_no_call() -> None:
+    rate = Rate(20.0)
+    await asyncio.gather(*(rate.take() for _ in range(20)))
+    gone = [asyncio.create_task(rate.take()) for _ in range(200)]
+    await asyncio.sleep(0)
+    for task in gone:
+        task.cancel()
+    async with asyncio.timeout(5):  # two hundred calls would take ten seconds
+        await rate.take()
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 5, 16, 17])

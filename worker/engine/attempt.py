@@ -73,7 +73,7 @@ def past_its_time(claim: Claim) -> bool:
 
 async def call_plainly(claim: Claim, line: Line, step: Step, left: tuple[Step, ...]) -> Went | None:
     """Reads, and what may be repeated without harm once the window has ended: the claim is their "sent"."""
-    await line.turn()
+    await line.turn(claim)
     if line.closed:
         return Went(GIVEN_BACK, step, outcome="given_back")
     if (over := await line.over_limit(claim, step)) is not None:
@@ -111,12 +111,12 @@ def gone_by_our_own_hand(claim: Claim, step: Step, outcome: Outcome) -> bool:
 
 async def call_with_evidence(claim: Claim, line: Line, step: Step, left: tuple[Step, ...]) -> Went | None:
     """Creates and increments: without the state before, nobody could tell afterwards."""
-    before = await line.look(step, None)
+    before = await line.look(step, None, claim)
     if not isinstance(before, Reading):
         return Went(await unread(claim, line, before), step, left, "unread")
     if (judged := judged_before(claim, line, step, left, before)) is not None:
         return judged
-    await line.turn()
+    await line.turn(claim)
     if line.closed:
         return Went(GIVEN_BACK, step, outcome="given_back")
     if (over := await line.over_limit(claim, step)) is not None:
@@ -187,7 +187,7 @@ async def check_refusal(
         outcome = await line.confirm(outcome)
     if not isinstance(outcome, (Refused, Ill, Busy)):
         return outcome, False, ()
-    now = await line.look(step, before)
+    now = await line.look(step, before, claim)
     if not isinstance(now, Reading):
         later = NotSent("the refusal could not be checked") if isinstance(outcome, Refused) else outcome
         return later, True, ()

@@ -34,7 +34,7 @@ async def read_again(claim: Claim, line: Line, todo: tuple[Step, ...]) -> Went:
         return Went(unreadable(doubt, line), step, left, "unreadable", unverified=True)
     if line.closed:  # it was claimed before the platform was held, paused or found broken
         return Went(Doubt(0.5, "the platform is not to be read now", counted=False), step, left, "given_back")
-    now = await line.look(step, before)
+    now = await line.look(step, before, claim)
     if not isinstance(now, Reading):
         return Went(await not_read(line, step, doubt, now), step, left, "unread")
     row = EvidenceRow(step.name, claim.attempts, "closing" if doubt.window_closed else "after", now)

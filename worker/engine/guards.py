@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
 import time
 from collections.abc import Awaitable, Callable
 
@@ -40,22 +42,52 @@ class Breaker:
         self._failures = 0
 
 
+HEAD_START = 2.0  # seconds, of a degree of priority
+
+
 class Rate:
-    """A token bucket: at most `per_second` calls, one second's worth in a burst."""
+    """A token bucket: at most `per_second` calls, one second's worth in a burst; the more urgent go ahead."""
 
     def __init__(self, per_second: float) -> None:
         self._tokens = per_second
         self._at = time.monotonic()
         self.per_second = per_second
+        self._line: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._numbers = itertools.count()
+        self._timer: asyncio.TimerHandle | None = None
 
-    async def take(self) -> None:
-        """Take a place in the line of calls; sleeps until it is its turn."""
-        now = time.monotonic()
-        burst = max(self.per_second, 1.0)
-        self._tokens = min(self._tokens + (now - self._at) * self.per_second, burst) - 1
+    async def take(self, priority: int = 1) -> None:
+        """Wait for a token. Each degree of `priority` (0 is the highest) is as if one had come 2 s earlier: not
+        more, for whoever waits has a claim, which must not lapse behind an endless row of more urgent ones.
+        """
+        self._fill()
+        if not self._line and self._tokens >= 1:
+            self._tokens -= 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._line, (self._at + priority * HEAD_START, next(self._numbers), turn))
+        self._arm()
+        await turn
+
+    def _fill(self) -> None:
+        now, burst = time.monotonic(), max(self.per_second, 1.0)
+        self._tokens = min(self._tokens + (now - self._at) * self.per_second, burst)
         self._at = now
-        if self._tokens < 0:
-            await asyncio.sleep(-self._tokens / self.per_second)
+
+    def _arm(self) -> None:
+        if self._line and self._timer is None:
+            wait = max((1 - self._tokens) / self.per_second, 0.0)
+            self._timer = asyncio.get_running_loop().call_later(wait, self._serve)
+
+    def _serve(self) -> None:
+        self._timer = None
+        self._fill()
+        while self._line and self._tokens >= 1:
+            *_, turn = heapq.heappop(self._line)
+            if not turn.done():  # else it was cancelled, and has left the line
+                turn.set_result(None)
+                self._tokens -= 1
+        self._arm()
 
 
 class ControlRead:

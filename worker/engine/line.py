@@ -77,9 +77,9 @@ class Line:
         self.state = state
         self._rate.per_second = self.settings.rate / max(state.processes, 1)
 
-    async def turn(self) -> None:
+    async def turn(self, claim: Claim) -> None:
         """Wait for our turn by the rate. Before the "sent" mark, so that its lease is not spent on waiting."""
-        await self._rate.take()
+        await self._rate.take(claim.priority)
 
     async def call(self, step: Step, claim: Claim) -> Reply:
         """One call, whose turn has come. While no byte was sent, and that quickly, it is tried again at once."""
@@ -141,9 +141,9 @@ class Line:
         quickly = reply.exchange.ms < QUICK * 1000 and not self.closed
         return quickly and isinstance(reply.outcome, NotSent) and transport_failure(reply.outcome)
 
-    async def look(self, step: Step, before: Reading | None) -> Reading | Unread:
+    async def look(self, step: Step, before: Reading | None, claim: Claim) -> Reading | Unread:
         """A reading. For the breaker it is as good as a call."""
-        await self._rate.take()
+        await self._rate.take(claim.priority)
         found = await self.platform.look(step, before)
         if isinstance(found, Reading):
             self._breaker.reset()

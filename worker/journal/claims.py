@@ -31,7 +31,7 @@ from worker.messages.events import AuditDraft, render, result
 async def claim(tx: Tx, core: Core, platform: str, owner: str, limit: int, lease: float) -> list[Claim]:
     """Take up to `limit` heads that are due, for `lease` seconds. Nobody waits for a row another takes."""
     lanes = await tx.rows(
-        "SELECT id, head, window_command, window_opened, window_first FROM lanes"
+        "SELECT id, head, priority, window_command, window_opened, window_first FROM lanes"
         " WHERE platform = $1 AND due_at <= $2::float8 ORDER BY priority, due_at LIMIT $3 FOR UPDATE SKIP LOCKED",
         platform,
         tx.now,
@@ -112,6 +112,7 @@ def _claim(tx: Tx, core: Core, row: Row, lane: Row, evidence: Sequence[Row]) -> 
         stopped_before=row["stopped_before"],
         message_id=row["message_id"],
         secret_output=bool(row["secret_output"]),
+        priority=lane["priority"],
     )
 
 

@@ -119,6 +119,7 @@ class Claim:
     stopped_before: float = 0.0  # the platform's stopped seconds when it began to fail
     message_id: str = ""
     secret_output: bool = False
+    priority: int = 1  # of its line: 0 high, 1 normal, 2 low
 
 
 @dataclass(frozen=True, slots=True)
