@@ -11,7 +11,7 @@ PACKAGES := ./deploy/packages
 # Extra words for pytest, e.g. `make test TESTS="tests/unit -x"`.
 TESTS ?=
 
-.PHONY: help install demo up test pythons lint types format contracts bench torture soak fuzz audit lock clean
+.PHONY: help install demo up test pythons lint types format contracts screenshots bench torture soak fuzz audit lock clean
 
 help: ## list the wishes
 	@sed -nE 's/^([a-z-]+):.*## (.*)$$/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r wish text; do printf '  make %-10s %s\n' "$$wish" "$$text"; done
@@ -60,6 +60,10 @@ format: $(DEVELOPMENT) ## put the code in its format
 
 contracts: install ## code and contracts/ say the same, in both directions
 	@$(VENV)/bin/worker contracts check
+
+screenshots: $(DEVELOPMENT) ## pictures of the console's pages into docs/images
+	@$(PACKAGES) chromium
+	@$(PY) -m tests.browser.town docs/images
 
 bench: $(DEVELOPMENT) ## commands a second and CPU a command, beside the plain worker
 	@$(PACKAGES) rabbitmq-server postgresql

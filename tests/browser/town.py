@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 
+from playwright.async_api import FloatRect, Page
+
 from tests.browser.chromium import chromium
 from tests.conformance.support import (
     Place,
@@ -129,8 +131,19 @@ async def shots(folder: Path) -> None:
                     if shot == "command":
                         await page.locator("main table a").first.click()
                     await page.wait_for_selector("main h1")
-                    await page.screenshot(path=str(folder / f"console-{shot}{name}.png"), full_page=True)
+                    await page.screenshot(
+                        path=str(folder / f"console-{shot}{name}.png"), clip=await extent(page)
+                    )
                 await page.close()
+
+
+async def extent(page: Page) -> FloatRect:
+    """The whole page, or so much of a long one as one reads at once."""
+    wide, high = await page.evaluate(
+        "[document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
+    )
+    await page.set_viewport_size({"width": wide, "height": min(high, 1400)})
+    return {"x": 0, "y": 0, "width": wide, "height": min(high, 1400)}
 
 
 if __name__ == "__main__":
