@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.amqp import eventually
-from tests.support.ringme import CLIENT, EXTENSION, OF_345, Begin, Bench, benches
+from tests.support.ringme import CLIENT, EXTENSION, OF_345, SECRET, Begin, Bench, benches
 from worker.domain.outcome import Busy, Done, Ill, NotSent, Refused, Unclear
 from worker.journal.port import JournalDown
 from worker.messages.errors import Code
@@ -49,6 +49,25 @@ async def test_with_puts_that_change_only_what_was_ordered_is_sent(begin: Begin)
     assert bench.received("client.get") == 0
     [entry] = [each for each in bench.sim.platform.ledger.entries if each["operation"] == "client.update"]
     assert entry["body"] == {"geo_list": "RU"}
+
+
+@pytest.mark.parametrize(("shown", "done"), [("hidden", False), ("masked", False), ("returned", True)])
+async def test_a_password_that_is_not_shown_is_not_lost_by_a_change_beside_it(
+    begin: Begin, shown: str, done: bool
+) -> None:
+    bench = await begin({"switches": {"phone_password": shown}})
+    outcome = await bench.outcome("ringme.phone.update", extension_id=345, allow_webrtc=True)
+    phone = bench.sim.platform.extensions[345].phone
+    assert phone["password"] == "pw-of-101"
+    if done:
+        assert isinstance(outcome, Done)
+        [entry] = [e for e in bench.sim.platform.ledger.entries if e["operation"] == "phone.update"]
+        assert entry["body"] == {"password": "***", "allow_webrtc": True}
+    else:
+        assert (outcome.code, outcome.certain) == (Code.CANNOT_UPDATE_SAFELY, True)
+        assert bench.received("phone.update") == 0
+    other = await begin({"switches": {"phone_password": shown}}, assume={"put": "changes"})
+    assert isinstance(await other.outcome("ringme.phone.update", extension_id=345, allow_webrtc=True), Done)
 
 
 async def test_an_internal_number_is_made_active_with_its_password(begin: Begin) -> None:
@@ -449,3 +468,12 @@ async def test_with_several_numbers_of_one_name_none_is_chosen(begin: Begin) -> 
     refused = (await bench.platform.call(step, NO_GUARD)).outcome
     assert (refused.code, refused.certain) == (Code.NOT_FOUND, True)
     assert "there are 2 internal numbers 101" in refused.text
+
+
+async def test_a_token_endpoint_that_echoes_a_secret_does_not_spread_it(begin: Begin) -> None:
+    bench = await begin()
+    bench.sim.fail("oauth.token", "refuse", code=401, status="invalid_client", text=f"bad secret {SECRET}")
+    ill = await bench.outcome("subscriber.get", subscriber=CLIENT)
+    assert isinstance(ill, Ill)
+    assert "invalid_client: bad secret ***" in ill.text
+    assert SECRET not in repr((ill, bench.platform, await bench.platform.control(), bench.platform.facts()))

@@ -36,6 +36,10 @@ NO_WAY_BACK = (
     "there is no list of rules in place, and nothing says how one is taken away again: set unblocked_rule_id, the "
     "list that `calls.unblock` puts in place instead"
 )
+HIDDEN = (
+    "the record does not show the {field}, and a PUT may clear what it leaves out: order the {field} too, or, where a "
+    'PUT changes only what it names, set assume.put = "changes"'
+)
 NOT_KNOWN = (
     "the list of rules that lets no call out is in place, and this worker does not know what was there before: "
     "put the right one in place with ringme.client.update or ringme.extension.update (dial_rule_id)"
@@ -110,6 +114,9 @@ class RingmePlatform(RestPlatform):
         found, aside = await self._beside(step, read, step.params)
         if not isinstance(found, Mapping):
             return Reply(found, aside)
+        if hidden := hidden_in(step.operation, found, step.params):
+            why = HIDDEN.format(field=hidden)
+            return Reply(Refused(Code.CANNOT_UPDATE_SAFELY, why, certain=True), aside)
         return await super().call(
             replace(step, params={**as_it_is(step.operation, found), **step.params}), guard
         )
@@ -193,12 +200,26 @@ class RingmePlatform(RestPlatform):
         return Refused(Code.CANNOT_UPDATE_SAFELY, NOT_KNOWN, certain=True) if before is None else before
 
 
+def hidden_in(operation: Operation, record: Mapping[str, Any], params: Mapping[str, Any]) -> str | None:
+    """A secret that the call would clear, for it is neither ordered nor shown."""
+    for each in operation.asked:
+        if each.secret and each.name not in params and not is_shown(record.get(each.wire)):
+            return each.name
+    return None
+
+
+def is_shown(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip("*•"))
+
+
 def as_it_is(operation: Operation, record: Mapping[str, Any]) -> dict[str, Any]:
     """What of a record a PUT takes back. A null is left out: nothing says that it is taken."""
     return {
         each.name: record[each.wire]
         for each in operation.asked
-        if each.place is Place.BODY and not each.secret and record.get(each.wire) is not None
+        if each.place is Place.BODY
+        and record.get(each.wire) is not None
+        and (not each.secret or is_shown(record[each.wire]))
     }
 
 
