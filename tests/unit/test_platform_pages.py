@@ -39,6 +39,6 @@ def test_a_fourth_platform_is_little_work() -> None:
 
 def test_the_tables_of_native_commands_are_what_the_files_say() -> None:
     for kind in filter(file_of, COLUMNS):
-        file = DOCS / f"{kind}.md"
-        text = file.read_text(encoding="utf-8") if file.is_file() else ""
-        assert text == (page(text, kind) if BEGIN in text else text), "run `python -m worker.messages.rest`"
+        text = (DOCS / f"{kind}.md").read_text(encoding="utf-8")
+        assert BEGIN in text, kind
+        assert text == page(text, kind), "run `python -m worker.messages.rest`"
