@@ -167,7 +167,9 @@ def control_read(name: str, table: Table, said: str) -> tuple[Operation, dict[st
     try:
         return operation, arguments_of(operation, given)
     except Wrong as wrong:
-        raise ValueError(f"platforms.{name}: control_read: {wrong}") from None
+        raise ValueError(
+            f"platforms.{name}: control_read = {said!r}: {wrong}; write {asked}?name=value"
+        ) from None
 
 
 def open_transport(settings: PlatformSettings) -> Transport:
