@@ -8,7 +8,8 @@ from decimal import Decimal, InvalidOperation, localcontext
 from types import MappingProxyType
 from typing import Any
 
-from worker.messages.errors import Code, Problem
+from worker.messages.errors import Code
+from worker.platforms.planning import Wrong
 from worker.platforms.port import Order
 from worker.platforms.sippulse.fields import (
     BY_WIRE,
@@ -41,14 +42,6 @@ KINDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         ),  # 0303: what Brazilian call centers call from
     }
 )
-
-
-class Wrong(Exception):
-    """Carries the Problem out of the planning."""
-
-    def __init__(self, code: Code, message: str, field: str | None = None) -> None:
-        super().__init__(message)
-        self.problem = Problem(code, message, field)
 
 
 def noted(order: Order, note: Scalar) -> str:

@@ -12,8 +12,9 @@ from worker.messages.errors import Code, Problem
 from worker.messages.sippulse.checks import AsSent
 from worker.messages.sippulse.operations import BY_TYPE, Operation
 from worker.messages.sippulse.shapes import Field
+from worker.platforms.planning import Wrong
 from worker.platforms.port import Order, Step
-from worker.platforms.sippulse.given import Wrong, noted, typed
+from worker.platforms.sippulse.given import noted, typed
 from worker.platforms.sippulse.plan import REMOVE, Planner
 from worker.platforms.sippulse.steps import JAVA, NativeStep
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
-from fnmatch import fnmatchcase
 from typing import Any
 
 from worker.domain.effect import Effect
 from worker.messages.errors import Code, Problem
+from worker.platforms.planning import Wrong, check_allowed
 from worker.platforms.port import Order, Step
 from worker.platforms.sippulse.fields import BY_WIRE, DEFAULTS, Scalar
 from worker.platforms.sippulse.given import (
     KINDS,
-    Wrong,
     decimal,
     finer,
     kinds_of,
@@ -134,14 +133,7 @@ class Planner:
 
     def allowed(self, type_: str, denied: str = "") -> None:
         """What `deny` names is not. `denied`: why a command is not by default, unless `allow` names it."""
-        if denied and not any(covers(pattern, type_) for pattern in self._settings.allow):
-            why = f"{type_} is not allowed by default, for {denied}: name it in allow of {self._name}"
-            raise Wrong(Code.NOT_ALLOWED, why)
-        for pattern in self._settings.deny:
-            if covers(pattern, type_):
-                raise Wrong(
-                    Code.NOT_ALLOWED, f"{type_} is denied on {self._name} by the pattern {pattern!r} in deny"
-                )
+        check_allowed(self._name, self._settings, type_, denied)
 
     def offered(self, steps: tuple[Step, ...]) -> None:
         for step in steps:
@@ -284,11 +276,6 @@ class Planner:
             return ()
         who, number = name_of(order.data), number_of(order.data)
         return (self.maker.number(RELOAD, did_id(order), who, number=number),)
-
-
-def covers(pattern: str, type_: str) -> bool:
-    """With or without the version."""
-    return fnmatchcase(type_, pattern) or fnmatchcase(type_.rpartition(".")[0], pattern)
 
 
 def _secret(data: Mapping[str, Any], field: str) -> str | None:

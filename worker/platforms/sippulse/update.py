@@ -13,8 +13,9 @@ from typing import Any
 from worker.messages.errors import Code
 from worker.messages.sippulse.checks import Param, Shows
 from worker.messages.sippulse.operations import OPERATIONS
+from worker.platforms.planning import Wrong
 from worker.platforms.sippulse.fields import BY_WIRE, Scalar, flat
-from worker.platforms.sippulse.given import Wrong, fields_in, typed
+from worker.platforms.sippulse.given import fields_in, typed
 from worker.platforms.sippulse.looks import ELSEWHERE, PLACES
 from worker.platforms.sippulse.records import Name
 from worker.platforms.sippulse.steps import Maker, NativeStep
