@@ -146,7 +146,7 @@ def send(
     content = _content(settings, spec, platform, fields or [], data)
     more = {"idempotencykey": key, "priority": priority, "dependson": depends_on}
     event = event_of(spec.type, content, id, source, more)
-    checked = _checked(settings, event, reply_to or ("answer" if wait else None))
+    checked = _checked(settings, event, reply_to or ("answer" if wait or dry_run else None))
     if spec.effect == "increment" and key is None:
         raise Fault(
             f"{spec.type} needs --key: if you have to send it again, the same key takes effect only once",

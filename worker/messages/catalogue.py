@@ -198,7 +198,7 @@ def check(envelope: Envelope, kinds: Mapping[str, str]) -> Checked | Problem:
         why = "its answer holds a secret and goes only to reply_to: set the AMQP property reply_to"
         return Problem(Code.INVALID_MESSAGE, why, "reply_to")
     if spec.paged and not envelope.reply_to:
-        why = "its rows go only to reply_to: set the AMQP property reply_to"
+        why = "its rows go only to reply_to: set the AMQP property reply_to (`worker send`: --wait)"
         return Problem(Code.INVALID_MESSAGE, why, "reply_to")
     if spec.at_intake:
         model = validated(spec.at_intake, envelope.data)
