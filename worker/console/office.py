@@ -53,6 +53,7 @@ class Office:
     _hasher: PasswordHasher = field(default_factory=PasswordHasher)
     _hashing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _wrong: dict[str, list[float]] = field(default_factory=dict)
+    _nobodys: str = ""  # a hash that no password has
 
     # ------------------------------------------------------------ signing
 
@@ -110,10 +111,10 @@ class Office:
 
     async def _nobody(self) -> str:
         """Some hash: an unknown name takes as long as a known one."""
-        if not hasattr(Office, "_dummy_hash"):
+        if not self._nobodys:
             async with self._hashing:
-                Office._dummy_hash = await asyncio.to_thread(self._hasher.hash, "nobody's password")  # type: ignore[attr-defined]  # made once
-        return str(Office._dummy_hash)  # type: ignore[attr-defined]  # as above
+                self._nobodys = await asyncio.to_thread(self._hasher.hash, "nobody's password")
+        return self._nobodys
 
     def _too_often(self, origin: str, now: float) -> bool:
         recent = [at for at in self._wrong.get(origin, ()) if now - at < 60]
