@@ -119,3 +119,21 @@ def test_what_cannot_be_stored_is_refused_with_what_is_known_of_it_or_without():
     bare = unstorable(arrival, ValueError(), bare=True).item
     assert isinstance(bare, Refusal)
     assert (bare.known, bare.reply_to) == ({}, None)
+
+
+@pytest.mark.parametrize(
+    "kind", [None, "", "sippulse", "sippulse.", ".v1", "no.such.kind.v1", 7, ["a"], {"a": 1}]
+)
+def test_a_type_that_is_none_or_no_text_is_refused_and_stands_in_no_routing_key(kind: Any):
+    body = {
+        "specversion": "1.0",
+        "id": "m-1",
+        "source": "/crm",
+        "type": kind,
+        "data": {"platform": "sippulse-br"},
+    }
+    if kind is None:
+        del body["type"]
+    item = arrive(body).item
+    assert isinstance(item, Refusal)
+    assert not item.named

@@ -31,14 +31,14 @@ class Reader:
         """Never raises: a message that breaks the reading is a refused message."""
         try:
             item = self._item(delivery)
+            if isinstance(item, Refusal):
+                item = replace(item, named=self._names_ours(item.known))
         except Exception as error:
-            item = refusal(delivery, _unexpected(error), {})
-        if isinstance(item, Refusal):
-            item = replace(item, named=self._names_ours(item.known))
+            item = refusal(delivery, _unexpected(error), {}, named=False)
         return Arrival(item, delivery.body, delivery.queue, delivery.headers)
 
     def _names_ours(self, known: Mapping[str, Any]) -> bool:
-        return known.get("platform") in self._kinds and known.get("type") in COMMANDS
+        return known.get("platform") in self._kinds and known.get("type", "") in COMMANDS
 
     def _item(self, delivery: Delivery) -> NewCommand | Refusal | Inquiry:
         envelope = read(delivery, self._max_bytes)
@@ -74,9 +74,11 @@ def inquiry(envelope: Envelope) -> Inquiry:
     )
 
 
-def refusal(delivery: Delivery, problem: Problem, known: Mapping[str, Any], reply: bool = True) -> Refusal:
+def refusal(
+    delivery: Delivery, problem: Problem, known: Mapping[str, Any], reply: bool = True, named: bool = True
+) -> Refusal:
     to = delivery.reply_to if reply and delivery.reply_to not in OWN_QUEUES else None
-    return Refusal(problem, known, delivery.body, delivery.queue, delivery.headers, reply_to=to)
+    return Refusal(problem, known, delivery.body, delivery.queue, delivery.headers, reply_to=to, named=named)
 
 
 def known(envelope: Envelope) -> dict[str, str]:

@@ -164,6 +164,9 @@ def add_kind(kind: str, models: Mapping[str, CommandModel]) -> None:
 class _Commands(Mapping[str, CommandSpec]):
     """All of them. A kind's description is read when a command of it is first asked for."""
 
+    def __contains__(self, command_type: object) -> bool:
+        return isinstance(command_type, str) and super().__contains__(command_type)
+
     def __getitem__(self, command_type: str) -> CommandSpec:
         if (found := PORTABLE.get(command_type)) is not None:
             return found
