@@ -132,7 +132,9 @@ async def test_a_page_follows_what_happens_without_being_loaded_again(place: Tow
 async def test_the_keyboard_alone_finds_a_subscriber(place: Town, browser: Browser) -> None:
     console, _, _ = place
     page = await signed_in(browser, console, "olga")
+    await page.wait_for_load_state("load")  # the script that listens for the key comes with the page
     await page.keyboard.press("/")
+    await expect(page.get_by_role("searchbox")).to_be_focused()
     await page.keyboard.type("maria")
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("heading", level=1)).to_have_text("Commands", timeout=60_000)

@@ -256,7 +256,9 @@ class Stage:
         return dict(row)
 
     def has_final(self, line: Line) -> bool:
-        return any(one.data["status"] in FINAL for one in self.whole.results.of(line.id))
+        """And, where it was published and not struck off, once more: it may be on its way to us still."""
+        heard = sum(one.data["status"] in FINAL for one in self.whole.results.of(line.id))
+        return heard > (line.deaths if self.outcome.point == "confirmed" else 0)
 
     # ------------------------------------------------------------ what can be seen from outside
 
