@@ -26,6 +26,7 @@ from tests.conformance.support import (
     results,
     run_all,
     run_next,
+    select,
     settle,
     states,
     take_all,
@@ -269,6 +270,32 @@ async def test_rule_1_giving_up_one_with_finished_steps_says_that_it_is_partly_d
     assert (seen.data["effect"], seen.data["error"]["code"]) == ("applied", "partly_done")
     assert "insertSubscriber" in seen.data["error"]["message"]
     assert await run_next(journal) == ["a-2"]
+
+
+async def test_rule_4_6_a_step_that_only_read_spends_no_key(journal: StoredJournal) -> None:
+    """number.release looks for the number, then takes it away: given up in between, nothing was done."""
+    await admit(journal, order("a-1", idempotency_key="k"))
+    step = {"name": "listByAcc", "status": "done", "output": {}, "changes": False}
+    await settle(journal, parked(await claim_one(journal), EffectSeen.NONE, steps=(step,)))
+    await journal.cancel("a-1", "ann", "it is sent again")
+    [seen] = await results(journal, "rejected")
+    assert seen.data["effect"] == "none"
+    assert await admit(journal, order("a-2", idempotency_key="k", data={"x": 1})) == ["admitted"]
+
+
+async def test_rule_8_an_act_does_not_hit_the_command_whose_sender_s_id_looks_like_the_number(
+    journal: StoredJournal,
+) -> None:
+    await admit(journal, order("a-1"))
+    [row] = await select(journal, "SELECT id FROM commands")
+    number = row["id"]
+    await admit(journal, order(str(number), BOB))
+    with pytest.raises(ActRefused, match=f"#{number}"):
+        await journal.cancel(str(number), "ann", "which of them?")
+    await journal.cancel(f"#{number}", "ann", "this one")
+    assert sorted((await states(journal)).values()) == ["cancelled", "waiting"]
+    with pytest.raises(ActRefused, match="no command"):
+        await journal.cancel("#999999", "ann", "there is none")
 
 
 async def test_rule_8_3_every_act_has_an_actor_and_a_reason_in_the_chain(journal: StoredJournal) -> None:

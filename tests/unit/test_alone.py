@@ -40,7 +40,7 @@ async def while_another_is_inside(state: State) -> Settlement:
     journal: Any = None  # nothing is written
     gate, line = Gate(), Line(platform, SETTINGS, journal, Telemetry())
     claim = Claim(1, 1, "us", 3, 130.0, 100.0, state, VIEW, {}, attempts=1, lapsed=2)
-    line.guards[claim.id] = LeaseGuard(math.inf)
+    line.guards[claim.id, claim.fence] = LeaseGuard(math.inf)
     runner = Runner(line, journal, Telemetry(), "us", gate)
     async with gate.enter(alone=False, patience=1.0):
         went = await runner._attempt(claim)

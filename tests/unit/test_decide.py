@@ -39,6 +39,7 @@ from worker.domain.evidence import (
     reading_from,
 )
 from worker.domain.outcome import Busy, Done, Ill, NotSent, Outcome, Refused, Unclear
+from worker.engine.doubt import seen_at_the_start
 from worker.messages.errors import Code
 
 PATIENCE = Patience(first=2.0, most=900.0, retry_for=86400.0)
@@ -237,6 +238,15 @@ def seen(reading: Reading, ago: float, closing: bool = False) -> After:
 def money(now: Reading, *earlier: After, closed: bool = False, **more: Any) -> Decision:
     verdict = judge(Effect.INCREMENT, credit("100.00"), now, TEN)
     return clear_up(doubt(Effect.INCREMENT, earlier, closed, **more), now, verdict, PATIENCE)
+
+
+def test_rule_3_zero_counts_only_where_zero_was_read_as_the_window_began_too() -> None:
+    """Not where anything was read then: a credit and a call that is not in the records yet were both there."""
+    zero, moved = credit("100.00"), credit("104.00")
+    late = (seen(moved, 119.0), seen(zero, 10.0))
+    assert not seen_at_the_start(doubt(Effect.INCREMENT, late, closed=True, settle=120.0))
+    both = (seen(zero, 119.0), seen(moved, 60.0), seen(zero, 10.0))
+    assert seen_at_the_start(doubt(Effect.INCREMENT, both, closed=True, settle=120.0))
 
 
 @pytest.mark.parametrize("closed", [True, False])

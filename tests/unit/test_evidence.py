@@ -89,6 +89,12 @@ def test_rule_3_a_listed_call_that_the_balance_does_not_show_yet_is_never_taken_
     assert isinstance(judge_credit(*readings(before, now, seen), Credit(amount, STEP)), Undecided)
 
 
+def test_rule_3_a_negative_credit_may_hide_in_a_call_of_its_size() -> None:
+    """A call that was debited before our first look, and rated after it, would explain what we booked."""
+    before, now = readings(Decimal(50), Decimal(40), [Decimal(10)])
+    assert isinstance(judge_credit(before, now, Credit(Decimal(-10), STEP)), Undecided)
+
+
 def test_rule_3_the_amount_twice_is_parked_with_the_figures() -> None:
     before, now = readings(Decimal("10.00"), Decimal("49.50"), [Decimal("0.50")])
     verdict = judge_credit(before, now, Credit(Decimal("20.00"), STEP))

@@ -234,8 +234,8 @@ class Replies:
 async def called(platform: Replies) -> Outcome:
     settings = SippulseSettings(kind="sippulse", url="http://127.0.0.1:1/S", login="a", password="b")  # type: ignore[arg-type] # as a file gives it
     line = Line(platform, settings, None, Telemetry())  # type: ignore[arg-type] # neither is asked for anything else
-    line.guards[1] = LeaseGuard(math.inf)
-    claim: Any = type("C", (), {"id": 1})
+    line.guards[1, 1] = LeaseGuard(math.inf)
+    claim: Any = type("C", (), {"id": 1, "fence": 1})
     return (await line.call(Step("s", "S.s", Effect.INCREMENT, {}), claim)).outcome
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from worker.console.office import Office, Wrong
@@ -42,7 +43,7 @@ async def simple(office: Office, person: Person, act: str, number: int, reason: 
     journal = office.journal.journal
     does = {"retry": journal.retry, "cancel": journal.cancel, "archive": journal.archive}[act]
     try:
-        return await does(str(number), person.name, why)
+        return await does(f"#{number}", person.name, why)
     except ActRefused as error:
         raise await _refused(office, person, act, number, error) from None
 
@@ -57,7 +58,7 @@ async def resolve(
     await office.allowed(person, "admin" if waive else "operator", "resolve", command=number, waive=waive)
     why = reasoned(reason)
     try:
-        return await office.journal.journal.resolve(str(number), applied, person.name, why, waive)
+        return await office.journal.journal.resolve(f"#{number}", applied, person.name, why, waive)
     except ActRefused as error:
         raise await _refused(office, person, "resolve", number, error) from None
 
@@ -77,7 +78,7 @@ async def resolve_and_run(
 
 async def data_without_secrets(office: Office, number: int) -> dict[str, Any]:
     journal = office.journal.journal
-    _, data = await office.journal.reader.read(lambda tx: stored(tx, journal.core, str(number)))
+    _, data = await office.journal.reader.read(lambda tx: stored(tx, journal.core, f"#{number}"))
     return dict(without_secrets(data))
 
 
@@ -88,7 +89,7 @@ async def edit(office: Office, person: Person, number: int, text: str, reason: s
     new = _read(text)
     journal = office.journal.journal
     try:
-        row, old = await office.journal.reader.read(lambda tx: stored(tx, journal.core, str(number)))
+        row, old = await office.journal.reader.read(lambda tx: stored(tx, journal.core, f"#{number}"))
         whole = with_secrets(new, old)
         changes = {name: value for name, value in whole.items() if old.get(name) != value}
         changes |= {name: None for name in old if name not in whole}
@@ -96,7 +97,7 @@ async def edit(office: Office, person: Person, number: int, text: str, reason: s
             raise Wrong("nothing was changed: retry it as it is")
         before = {"source": row["source"], "partition_key": row["partition_key"]}
         return await journal.edit(
-            str(number), changes, lambda type, data: _check(office, before, type, data), person.name, why
+            f"#{number}", changes, lambda type, data: _check(office, before, type, data), person.name, why
         )
     except ActRefused as error:
         raise await _refused(office, person, "edit", number, error) from None
@@ -263,7 +264,7 @@ async def preview(
 ) -> bulk.Preview:
     act = _bulk(what)
     await office.allowed(person, "operator", f"{act} many")
-    if wanted == Wanted():
+    if replace(wanted, before=None, archived=False) == Wanted():
         raise Wrong("an act on everything is none: filter by platform, state, code, group or batch first")
     return await office.journal.preview(act, wanted, superseded)
 

@@ -113,7 +113,7 @@ async def commands(office: Desk, person: Somebody, given: Filtered) -> Page:
 @router.get("/commands/{number}", summary="One command with all that is known of it")
 async def command(office: Desk, person: Somebody, number: Number) -> Answer:
     try:
-        found = await office.journal.command(str(number))
+        found = await office.journal.command(f"#{number}")
     except ActRefused:
         raise Wrong(f"there is no command {number}", 404) from None
     if found["id"] != number:

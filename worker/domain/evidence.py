@@ -195,11 +195,14 @@ MOST_CALLS = 14  # 2^14 choices are looked at; with more calls in between a pers
 
 
 def calls_cost(calls: Sequence[Decimal], credit: Credit) -> bool:
-    """Whether some choice among the calls costs exactly the amount, so that a top-up could hide in it."""
+    """Whether some choice among the calls costs exactly the amount, so that the credit could hide in it.
+
+    Of a negative one too: a call that was debited before our first look, and rated after it, "explains" it.
+    """
     if len(calls) > MOST_CALLS:
         return True
     return any(
-        credit.fits(sum(choice, Decimal(0)), credit.amount, len(calls))
+        credit.fits(sum(choice, Decimal(0)), abs(credit.amount), len(calls))
         for size in range(1, len(calls) + 1)
         for choice in combinations(calls, size)
     )

@@ -114,7 +114,10 @@ async def call_with_evidence(claim: Claim, line: Line, step: Step, left: tuple[S
     before = await line.look(step, None, claim)
     if not isinstance(before, Reading):
         return Went(await unread(claim, line, before), step, left, "unread")
-    if (judged := judged_before(claim, line, step, left, before)) is not None:
+    since = await since_the_refusal(claim, line, step, before)
+    if not isinstance(since, Reading):
+        return Went(await unread(claim, line, since), step, left, "unread")
+    if (judged := judged_before(claim, line, step, left, since)) is not None:
         return judged
     await line.turn(claim)
     if line.closed:
@@ -128,6 +131,14 @@ async def call_with_evidence(claim: Claim, line: Line, step: Step, left: tuple[S
     decision = decided(claim, line, step, outcome)
     went = label(reply.outcome)
     return Went(decision, step, left, went, reply.exchange, after, unverified, before)
+
+
+async def since_the_refusal(claim: Claim, line: Line, step: Step, before: Reading) -> Reading | Unread:
+    """Money that a refusal may have hidden is looked for with the calls made since its own `before`."""
+    earlier = [e.reading for e in claim.evidence if e.step == step.name and e.kind == "before"]
+    if step.effect is not Effect.INCREMENT or not claim.unverified or not earlier:
+        return before
+    return await line.look(step, earlier[-1], claim)
 
 
 def judged_before(

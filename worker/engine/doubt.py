@@ -14,7 +14,7 @@ from worker.domain.decide import (
     unread_again,
 )
 from worker.domain.effect import Effect
-from worker.domain.evidence import Reading, judge
+from worker.domain.evidence import NoEffect, Reading, judge
 from worker.domain.outcome import Busy, Ill, Outcome, Refused
 from worker.engine.line import Line
 from worker.engine.went import Went, credit_of
@@ -74,10 +74,11 @@ def in_doubt(claim: Claim, line: Line, step: Step) -> InDoubt:
 
 
 def seen_at_the_start(doubt: InDoubt) -> bool:
-    """Money: zero counts only when it was read at both ends of the window, not twice at its end."""
+    """Money: zero counts only when zero was read at both ends of the window, not twice at its end."""
     if doubt.effect is not Effect.INCREMENT:
         return True
-    return bool(doubt.earlier) and doubt.now - doubt.earlier[0].at >= doubt.settle / 2
+    zeros = (one for one in doubt.earlier if isinstance(one.verdict, NoEffect))
+    return any(doubt.now - one.at >= doubt.settle / 2 for one in zeros)
 
 
 async def not_read(line: Line, step: Step, doubt: InDoubt, outcome: Unread) -> Decision:

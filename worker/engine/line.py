@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import structlog
@@ -29,7 +32,8 @@ CALLS = 3  # of one attempt, at most in a row: read, call, read
 
 
 class Line:
-    """`guards`: the lease of each claim that is being worked on."""
+    """`guards`: the lease of each claim that is being worked on, by command and fence: one that was rescued and
+    claimed again in this very process has another, and the old attempt must not go by it."""
 
     def __init__(
         self,
@@ -45,7 +49,7 @@ class Line:
         self.stopping = False
         self.joining = False  # other processes do not know of us yet: we claim nothing
         self.patience = Patience(settings.retry_first, settings.retry_most, settings.retry_for)
-        self.guards: dict[int, LeaseGuard] = {}
+        self.guards: dict[tuple[int, int], LeaseGuard] = {}
         self._journal = journal
         self._telemetry = telemetry
         self._sink = sink
@@ -83,7 +87,7 @@ class Line:
 
     async def call(self, step: Step, claim: Claim) -> Reply:
         """One call, whose turn has come. While no byte was sent, and that quickly, it is tried again at once."""
-        guard = self.guards[claim.id]
+        guard = self.guards[claim.id, claim.fence]
         reply = await self.platform.call(step, guard)
         if self._not_sent(reply):
             reply = await self._call_again(step, guard, reply)
@@ -94,7 +98,9 @@ class Line:
 
     async def read_rows(self, step: Step, claim: Claim) -> Reply:
         """A long answer, page by page to `reply_to`. Raises NobodyTakes, or LeaseLost."""
-        began, pages = boottime(), self._pages(claim)
+        began, alive = boottime(), self._alive(claim)
+        pages = Pages(claim.view, self._journal.core.source, self._sink, alive)
+        keeping = asyncio.create_task(self._keep(alive, claim.lease_until - claim.now))
         try:
             reply = await self.platform.read_rows(step, pages)
             if isinstance(reply.outcome, Done):
@@ -103,13 +109,24 @@ class Line:
                 reply = replace(reply, outcome=Done(totals))
         except Unsent as error:
             return Reply(NotSent(str(error)), Exchange(step.endpoint, (boottime() - began) * 1000))
+        finally:
+            keeping.cancel()
         self._count(step.endpoint, reply.outcome)
         if transport_failure(reply.outcome):  # rows may come from another server: it says no more than this
             await self._note(reply.outcome)
         return reply
 
-    def _pages(self, claim: Claim) -> Pages:
-        guard, lease = self.guards[claim.id], claim.lease_until - claim.now
+    async def _keep(self, alive: Callable[[], Awaitable[bool]], lease: float) -> None:
+        """One statement, a day without rows, or a page that nobody takes may last longer than the claim."""
+        with suppress(JournalDown):
+            while True:
+                if not await alive():
+                    return
+                await asyncio.sleep(lease / 8)
+
+    def _alive(self, claim: Claim) -> Callable[[], Awaitable[bool]]:
+        """Renews the claim where that is due; False: it has ended."""
+        guard, lease = self.guards[claim.id, claim.fence], claim.lease_until - claim.now
 
         async def alive() -> bool:
             if guard.until - boottime() > lease / 2:
@@ -120,7 +137,7 @@ class Line:
             guard.renew(asked + lease)
             return True
 
-        return Pages(claim.view, self._journal.core.source, self._sink, alive)
+        return alive
 
     async def _call_again(self, step: Step, guard: LeaseGuard, first: Reply) -> Reply:
         replies = [first]
@@ -228,7 +245,7 @@ class Line:
         asked = boottime()
         if not await self._journal.mark_one(claim, evidence):
             return False
-        self.guards[claim.id].renew(asked + claim.lease_until - claim.now)
+        self.guards[claim.id, claim.fence].renew(asked + claim.lease_until - claim.now)
         return True
 
     async def over_limit(self, claim: Claim, step: Step) -> Problem | None:

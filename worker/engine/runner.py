@@ -85,7 +85,7 @@ class Runner:
         lease = self.line.settings.lease
         claims = await self._journal.claim(self.line.name, self._owner, free, lease)
         for claim in await self._without_crowding(claims):
-            self.line.guards[claim.id] = LeaseGuard(asked + lease)
+            self.line.guards[claim.id, claim.fence] = LeaseGuard(asked + lease)
             task = asyncio.create_task(self._work(claim))
             self._tasks.add(task)
             task.add_done_callback(self._done)
@@ -121,7 +121,7 @@ class Runner:
         try:
             went = await self._attempt(claim)
         finally:
-            guard = self.line.guards.pop(claim.id)
+            guard = self.line.guards.pop((claim.id, claim.fence))
         if went is None:
             log.warning("claim.ended", platform=self.line.name, command=claim.message_id)
             return
@@ -129,7 +129,7 @@ class Runner:
 
     async def _attempt(self, claim: Claim) -> Went | None:
         """Cancelled at the end of the grace time: what was sent is in doubt, the rest is given back (P9)."""
-        guard = self.line.guards[claim.id]
+        guard = self.line.guards[claim.id, claim.fence]
         try:
             alone, patience = claim.lapsed >= ALONE_AFTER, self.line.settings.lease_margin * 2 / 3
             if alone and self._gate.closed:  # another platform's

@@ -51,18 +51,22 @@ async def listing(
 
 
 async def find(tx: Tx, name: str) -> Row:
-    """By the journal's number or the sender's id. Raises ActRefused when that is not exactly one."""
-    number = int(name) if name.isdecimal() and len(name) < 19 else -1
+    """By the sender's id, or by the journal's number, which `#` before it makes certain.
+
+    Raises ActRefused when that is not exactly one: an act must not hit another command than was meant.
+    """
+    certain = name.removeprefix("#")
+    number = int(certain) if certain.isdecimal() and len(certain) < 19 else -1
+    id_ = "" if name.startswith("#") and number >= 0 else name
     rows = await tx.rows(
-        "SELECT * FROM commands WHERE id = $1 OR message_id = $2 ORDER BY id DESC LIMIT 3", number, name
+        "SELECT * FROM commands WHERE id = $1 OR message_id = $2 ORDER BY id DESC LIMIT 3", number, id_
     )
     if not rows:
         raise ActRefused(f"no command {name!r}: give the number or the id that `worker commands list` shows")
-    exact = [row for row in rows if row["id"] == number] or rows
-    if len(exact) > 1:
-        numbers = ", ".join(str(row["id"]) for row in exact)
-        raise ActRefused(f"several commands have the id {name!r}: give the number, one of {numbers}")
-    return exact[0]
+    if len(rows) > 1:
+        numbers = ", ".join(f"#{row['id']}" for row in rows)
+        raise ActRefused(f"several commands go by {name!r}: give the number, one of {numbers}")
+    return rows[0]
 
 
 async def show(tx: Tx, core: Core, name: str) -> dict[str, Any]:
@@ -128,7 +132,7 @@ def _given_up(row: Row, steps: Sequence[Mapping[str, Any]], actor: str, reason: 
     return Ending(
         row,
         State.REJECTED,
-        effect=EffectSeen.APPLIED,
+        effect=effect_of(steps),
         problem=Problem(Code.PARTLY_DONE, f"given up by {actor} after {done}: {reason}"),
         steps=steps,
         actor=actor,
@@ -178,7 +182,12 @@ async def resolve(
 
 
 def _steps_effect(core: Core, row: Row) -> EffectSeen:
-    return EffectSeen.APPLIED if opened(core.vault, row["steps_sealed"]) else EffectSeen.NONE
+    return effect_of(opened(core.vault, row["steps_sealed"]) or ())
+
+
+def effect_of(steps: Sequence[Mapping[str, Any]]) -> EffectSeen:
+    """A step that only read has changed nothing."""
+    return EffectSeen.APPLIED if any(step.get("changes", True) for step in steps) else EffectSeen.NONE
 
 
 async def retry(

@@ -7,7 +7,7 @@ from worker.journal.batch_endings import source_of
 from worker.journal.core import DAY, Core
 from worker.journal.driver import Row, Tx
 
-LATE = 7 * DAY  # how long RabbitMQ may hold a command of a batch that was cancelled
+LATE = 30 * DAY  # since it was begun: how long RabbitMQ may hold a command of a batch that was cancelled
 WHY = "its batch was cancelled"
 BY = "worker"
 
@@ -56,7 +56,7 @@ async def waiting(tx: Tx, name: str, limit: int) -> list[Row]:
 
 async def try_cancel(tx: Tx, core: Core, row: Row, actor: str, reason: str) -> int:
     try:
-        await cancel(tx, core, str(row["id"]), actor, reason)
+        await cancel(tx, core, f"#{row['id']}", actor, reason)
     except ActRefused:
         return 0  # it began meanwhile, or ended because the one before it was cancelled
     return 1

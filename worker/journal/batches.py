@@ -224,14 +224,18 @@ class Batches:
         await self._journal.run(work)
 
     async def earlier(self, batch: str, platform: str, hashes: Sequence[str], first: str) -> dict[str, str]:
-        """Rows of other batches that began with the command `first` and did not fail: hash -> batch."""
+        """Rows of other batches that began with the command `first`, unless nothing of them took effect: hash ->
+        batch. Of one that failed half-way a part was done, and would be done again under new keys."""
 
         async def work(tx: Tx) -> dict[str, str]:
             rows = await tx.rows(
                 "SELECT r.row_hash, b.name FROM batch_rows r JOIN batches b ON b.id = r.batch_id"
                 " WHERE r.row_hash = ANY($1::text[]) AND b.name <> $2 AND b.platform = $3"
-                " AND r.state IN ('sending', 'sent', 'parked', 'done')"
-                " AND EXISTS (SELECT 1 FROM batch_commands c WHERE c.row_id = r.id AND c.type = $4) ORDER BY r.id",
+                " AND r.state <> 'bad'"
+                " AND EXISTS (SELECT 1 FROM batch_commands c WHERE c.row_id = r.id AND c.type = $4)"
+                " AND (r.state IN ('sending', 'sent', 'parked', 'done') OR EXISTS"
+                " (SELECT 1 FROM batch_commands c JOIN identities i ON i.key_hash = c.key_hash"
+                " WHERE c.row_id = r.id AND i.role = 'command' AND i.effect <> 'none')) ORDER BY r.id",
                 sorted(set(hashes)), batch, platform, first,
             )  # fmt: skip
             return {row["row_hash"]: row["name"] for row in rows}

@@ -11,7 +11,7 @@ import json
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from worker.journal.driver import Row, Tx
@@ -279,21 +279,38 @@ def escaped(text: str) -> str:
 async def _found(tx: Tx, wanted: Wanted, search: Search, postgres: bool) -> Page:
     """By number, id, key, correlation; by an object's name; and by words of the error text."""
     text = (wanted.text or "").strip()
+    narrowed = _of_failures(search, wanted)
     ways = [
-        search.also("c.message_id = ?", text),
-        search.also("c.idem_key = ?", text).also("c.idem_key <> c.message_id"),
+        narrowed.also("c.message_id = ?", text),
+        narrowed.also("c.idem_key = ?", text).also("c.idem_key <> c.message_id"),
     ]
     if text.isdecimal() and len(text) < 19:
-        ways.append(search.also("c.id = ?", int(text)))
+        ways.append(narrowed.also("c.id = ?", int(text)))
     if keys := await objects(tx, text, postgres):
-        ways.append(search.also("c.partition_key = ANY(?::text[])", keys))
+        ways.append(narrowed.also("c.partition_key = ANY(?::text[])", keys))
     rows: dict[int, Row] = {}
     for way in ways:
         rows |= {row["id"]: row for row in await _take(tx, way, wanted.limit)}
     if len(text) > 2 and not rows:
-        groups = await _groups(tx, replace(wanted, group=None), text)
+        groups = await _groups(tx, wanted, text)
         return await _of_groups(tx, groups, search, wanted.limit)
     return _paged([rows[number] for number in sorted(rows, reverse=True)], wanted.limit)
+
+
+def _of_failures(search: Search, wanted: Wanted) -> Search:
+    """A filter that is shown must hold: an act on all that was found goes by it."""
+    if wanted.group is not None:
+        search = search.also(
+            "EXISTS (SELECT 1 FROM console_failures x WHERE x.command_id = c.id AND x.group_id = ?)",
+            wanted.group,
+        )
+    if wanted.code is not None:
+        search = search.also(
+            "EXISTS (SELECT 1 FROM console_failures x JOIN console_groups y ON y.id = x.group_id"
+            " WHERE x.command_id = c.id AND y.code = ?)",
+            wanted.code,
+        )
+    return search
 
 
 async def objects(tx: Tx, text: str, postgres: bool) -> list[str]:

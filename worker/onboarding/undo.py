@@ -134,8 +134,10 @@ def _calls(back: str, blocked: bool) -> Callable[[Change], list[Command]]:
 
 
 def _create(change: Change) -> list[Command]:
-    if change.output.get("adopted"):
-        return []  # it was there before
+    if "adopted" not in change.output:
+        raise Kept("whether it was there before is not known: a person has to look")
+    if change.output["adopted"]:
+        raise Kept("it was there before, and this batch changed it: a person has to put it back")
     return [("subscriber.remove.v1", change.about)]
 
 

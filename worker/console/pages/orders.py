@@ -145,7 +145,7 @@ async def in_doubt(request: Request, office: Desk, person: Somebody) -> Response
     for state in ("parked", "in_doubt"):
         found = await office.journal.page(Wanted(state=state, limit=100))
         rows += [row["id"] for row in found.rows if row["effect"] == "unknown"]
-    whole = [shown_to(person, await office.journal.command(str(number))) for number in rows[:20]]
+    whole = [shown_to(person, await office.journal.command(f"#{number}")) for number in rows[:20]]
     return await page(request, "in_doubt.html", commands=whole, total=len(rows), settles=_settles(whole))
 
 
@@ -177,7 +177,7 @@ async def _found(office: Desk, number: int) -> dict[str, Any]:
     if number >= 1 << 62:
         raise Wrong(f"there is no command {number}", 404)
     try:
-        return await office.journal.command(str(number))
+        return await office.journal.command(f"#{number}")
     except ActRefused:
         raise Wrong(f"there is no command {number}", 404) from None
 
