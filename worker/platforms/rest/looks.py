@@ -75,11 +75,11 @@ class Looks:
         match heard.what:
             case Answered(value):
                 self._answered.add(read.type)
-                rows = None if check.rows is None else list(rows_in(value, check.rows))
-                if rows is None and not isinstance(value, Mapping):
+                if check.rows is not None:
+                    return among(value, check, step.params), heard.exchange
+                if not isinstance(value, Mapping):
                     return Unclear("garbage"), heard.exchange
-                there = [value] if rows is None else [row for row in rows if is_it(row, check, step.params)]
-                return Seen(there), heard.exchange
+                return Seen([value]), heard.exchange
             case Refused(Code.NOT_FOUND) as refused:
                 return Nowhere(refused), heard.exchange
             case unread:
@@ -94,7 +94,9 @@ class Looks:
             if not isinstance(control, Done):
                 return control
         known = refused.certain or check.read in self._answered or (before is not None and before.present)
-        if step.effect is Effect.DELETE and not known:
+        # Before a create it may be the place of the list that is not there: the call itself will say so.
+        after = step.effect is Effect.CREATE and before is not None
+        if (step.effect is Effect.DELETE or after) and not known:
             return Unclear("not_known_to_be_absent")
         # A set had no effect on what is not there: called again, it will be refused.
         return Reading(present=False, matches=False if step.effect is Effect.SET else None)
@@ -115,6 +117,27 @@ def asked(read: Operation, check: Check, params: Mapping[str, Any]) -> dict[str,
         if params.get(name) is not None:
             found[datum.name] = params[name]
     return found
+
+
+def among(value: Any, check: Check, params: Mapping[str, Any]) -> Seen | Unclear:
+    """Which rows of a list it is. What is no list, or does not show what to look for, proves no absence."""
+    assert check.rows is not None
+    first = check.rows.partition(".")[0]
+    if first and not (isinstance(value, Mapping) and isinstance(value.get(first), list)):
+        return Unclear("not_shown")
+    rows = list(rows_in(value, check.rows))
+    there = [row for row in rows if is_it(row, check, params)]
+    if not there and not all(has(row, field) for row in rows for field in check.same):
+        return Unclear("not_shown")
+    return Seen(there)
+
+
+def has(row: Mapping[str, Any], path: str) -> bool:
+    try:
+        at(row, path)
+    except LookupError:
+        return False
+    return True
 
 
 def rows_in(value: Any, place: str) -> Iterator[Mapping[str, Any]]:
@@ -201,7 +224,9 @@ def wanted_of(step: RestStep, check: Check, row: Mapping[str, Any]) -> Iterator[
         return
     for datum in step.operation.asked:
         secret = datum.secret or is_secret_name(datum.name)
-        if datum.place is Place.BODY and not secret and datum.name in step.params and datum.wire in row:
+        # A set may be called again: what the row does not show has not been shown to be as it was sent.
+        shown = datum.wire in row or step.effect is Effect.SET
+        if datum.place is Place.BODY and not secret and datum.name in step.params and shown:
             yield datum.wire, step.params[datum.name]
 
 

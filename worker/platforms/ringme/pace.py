@@ -18,6 +18,7 @@ from worker.platforms.transport import Answer, Lost
 
 AT_ONCE = 4.0  # calls that need not be spread: a command takes a few, and had better not stop half-way
 SHORT = 0.5  # seconds that a call may wait for its turn; a longer wait is told to the engine
+HOUR = 3600  # seconds: a longer wait than that is no answer to go by
 SAME_HOUR = 5.0  # seconds by which two answers of one hour may differ about its end
 
 
@@ -82,7 +83,7 @@ class HourlyPace:
         limit, left, reset = (_whole(sent, name) for name in ("Limit", "Remaining", "Reset"))
         if limit is None or left is None or reset is None:
             return
-        ends, hour = sent.ended + reset, self._hour
+        ends, hour = sent.ended + min(reset, HOUR), self._hour
         # Answers may overtake each other: within one hour the lowest count is the latest.
         same = hour is not None and sent.ended < hour.ends and abs(ends - hour.ends) < SAME_HOUR
         if same and hour is not None and limit == hour.limit:
@@ -92,8 +93,9 @@ class HourlyPace:
 
 def busy_for(sent: Answer) -> float | None:
     """Of a 429: seconds until the next hour, where it is the hourly limit."""
-    if _whole(sent, "Remaining") == 0:
-        return _whole(sent, "Reset")
+    reset = _whole(sent, "Reset")
+    if _whole(sent, "Remaining") == 0 and reset is not None:
+        return min(reset, HOUR)
     return None
 
 

@@ -277,4 +277,9 @@ def platform_fields(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def local(moment: datetime, zone: ZoneInfo) -> str:
     """As the platform's parameters have it."""
-    return moment.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        return moment.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
+    except OverflowError:
+        raise Wrong(
+            Code.INVALID_FIELD, "since and until have to be times between the years 1 and 9999"
+        ) from None

@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from worker.domain.evidence import Reading
-from worker.domain.outcome import Done, Exchange, Refused, Unclear
+from worker.domain.outcome import Busy, Done, Exchange, NotSent, Refused, Unclear
 from worker.messages.errors import Code, Problem
 from worker.messages.rest.operations import Table
 from worker.platforms.planning import Wrong
@@ -113,6 +113,9 @@ class VoipmundoPlatform(RestPlatform):
             return Reply(Refused(Code.NOT_FOUND, why, certain=True), Exchange(step.endpoint, 0.0))
         except (LookupError, ValueError):
             return Reply(Unclear("garbage"), Exchange(step.endpoint, 0.0))
+        if isinstance(reply.outcome, Busy) and reply.exchange.status is None and step.effect.needs_evidence:
+            # No place was free: nothing went out, and so nothing has to be explained by the evidence.
+            reply = replace(reply, outcome=NotSent("no place"))
         return await self._explained(step, _without_envelope(reply))
 
     async def _explained(self, step: RestStep, reply: Reply) -> Reply:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from worker.domain.evidence import money
-from worker.domain.outcome import Done, Exchange
+from worker.domain.outcome import Done, Exchange, Unclear
 from worker.messages.rest.operations import Operation, secret_names
 from worker.platforms.port import Reply, Rows, Step, Unread
 from worker.platforms.rest import Answered, Client, plain
@@ -74,6 +74,7 @@ class Reading:
         self._own = {"id": params["id"]} if self._own else {}
         left, totals, truncated = params.get("limit"), Totals(), False
         since, until = (datetime.fromisoformat(params[name]) for name in ("since", "until"))
+        until = min(until, datetime.now(UTC) + timedelta(days=1))  # no call is later: do not ask day by day
         for day in days(since, until, self._zone):
             came = await self._day(day, left, rows, totals)
             if not isinstance(came, int):
@@ -89,7 +90,7 @@ class Reading:
         self, day: Mapping[str, str], left: int | None, rows: Rows, totals: Totals
     ) -> int | Unread:
         """How many rows the day had; one more than `left` where there are more than that."""
-        start = 0
+        start, last = 0, None
         while True:
             heard = await self._client.call(
                 self._operation, {**self._own, **day, "start": start, "limit": PAGE}
@@ -106,6 +107,9 @@ class Reading:
                 return (left or 0) + 1
             if not found:
                 return start
+            if found == last:
+                return Unclear("the list does not advance")
+            last = found
             await rows.add(found)
             start += len(found)
             if _all_of_it(value, start):

@@ -52,7 +52,7 @@ def _found_again(settings: VoipmundoSettings) -> Check | None:
         return None
     same = {name: name for name in settings.find_by}
     if settings.find_in == "contacts":
-        return Check(CONTACTS, {}, "data", same, {"razao_social": "razao_social"})
+        return Check(CONTACTS, {}, "data", same, {"razao_social": "razao_social", "contact.email1": "email"})
     return Check(CUSTOMERS, {}, "data", same, {})
 
 

@@ -291,7 +291,7 @@ def _moment(order: Order, name: str) -> str:
     """As text: a step's parameters are plain values."""
     try:
         return instant(order.data.get(name)).astimezone(UTC).isoformat()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         raise Wrong(Code.INVALID_FIELD, f"{name} has to be a time with zone", name) from None
 
 
