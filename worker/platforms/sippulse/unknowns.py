@@ -40,12 +40,14 @@ class Unknowns:
                 return not_sent(unread)
 
     async def reached(self, step: NativeStep, refused: Refused) -> bool:
-        """Whether it was refused because what was ordered is so already: by its text, or by what is read."""
-        if self._assume.already_reached == "accepted" or step.effect is not Effect.SET:
+        """Whether it was refused because what was ordered is so already: held against the record where one shows
+        it ("already active" says nothing of the limit that was ordered with it), else by its text alone.
+        """
+        if self._assume.already_reached == "accepted" or step.operation.effect != Effect.SET.value:
             return False
-        if refused.certain:
-            return refused.code is Code.ALREADY_EXISTS
-        if not step.readable:
+        if refused.certain and refused.code is not Code.ALREADY_EXISTS:
             return False
+        if not step.readable:  # of a flag, as blockSubscriber, the text is all there is
+            return refused.certain and step.operation.object is None
         reading = await within(self._brief, self._looks.look(step))
         return isinstance(reading, Reading) and reading.matches is True
