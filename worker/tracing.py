@@ -5,6 +5,7 @@ A span tells of a command what its result tells too: ids, type, platform, outcom
 
 from __future__ import annotations
 
+import threading
 import time
 
 from opentelemetry.context import Context
@@ -18,7 +19,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from worker.telemetry import Part
 
 SECOND = 1_000_000_000
-FLUSH = 2000  # milliseconds that a stop gives the last spans
+FLUSH = 2.0  # seconds that a stop gives the last spans
 QUEUE = 4096  # spans that wait for the collector; above it they are dropped, the worker never waits for it
 
 
@@ -51,6 +52,7 @@ class Tracer:
         return self._sender.extract(carrier, Context())
 
     def close(self) -> None:
-        """Blocks for the last spans, two seconds at most."""
-        self._provider.force_flush(FLUSH)
-        self._provider.shutdown()
+        """Blocks for the last spans, two seconds at most: a collector that hangs must not hold up a stop."""
+        ending = threading.Thread(target=self._provider.shutdown, daemon=True)
+        ending.start()
+        ending.join(FLUSH)

@@ -15,7 +15,7 @@ from tests.support.amqp import eventually
 from tests.support.storm import PLATFORM, Sippulse, Storm, order
 from tests.support.worker import Workers
 
-TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+TRACE, SPAN = "0af7651916cd43dd" * 2, "b7ad6b7169203331"
 SECRET = "collector-s3cret"
 
 

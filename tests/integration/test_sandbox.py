@@ -215,8 +215,7 @@ def test_the_database_says_what_is_wrong_with_a_statement(postgres: PrivatePostg
 
 SERVICES = """
     import time
-    from worker.sandbox.mariadb import PrivateMariaDb
-from worker.sandbox.postgres import PrivatePostgres
+    from worker.sandbox.postgres import PrivatePostgres
     from worker.sandbox.rabbitmq import PrivateRabbit
 
     with PrivateRabbit() as rabbit, PrivatePostgres() as postgres:
@@ -258,8 +257,7 @@ def test_an_ordinary_user_runs_them_too() -> None:
         done = children.run_as_ordinary_user(
             """
             import os
-            from worker.sandbox.mariadb import PrivateMariaDb
-from worker.sandbox.postgres import PrivatePostgres
+            from worker.sandbox.postgres import PrivatePostgres
             from worker.sandbox.rabbitmq import PrivateRabbit
 
             with PrivateRabbit() as rabbit, PrivatePostgres() as postgres:

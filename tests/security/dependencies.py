@@ -45,6 +45,7 @@ SPELLED = {
     "apache 2": "Apache-2.0",
     "mit license": "MIT",
     "bsd license": "BSD-3-Clause",
+    "3-clause bsd license": "BSD-3-Clause",
     "isc license (iscl)": "ISC",
     "isc license": "ISC",
     "python software foundation license": "PSF-2.0",

@@ -36,7 +36,7 @@ _FORMS = {what: re.compile(form) for what, form in FORMS.items()}
 _LOGIN = re.compile(r"[a-z][a-z0-9+]*://[^\s/:@'\"{}<>`]+:([^\s/@'\"{}<>`$]{3,})@([\w.-]+)")
 # Hosts of examples and of this very machine: what leads there opens nothing.
 _NOWHERE = re.compile(
-    r"(127\.0\.0\.1|localhost|h|postgres|rabbitmq|(?:[\w-]+\.)*(?:example|invalid|test)(?:\.com)?)"
+    r"(127\.0\.0\.1|localhost|h|host|postgres|rabbitmq|(?:[\w-]+\.)*(?:example|invalid|test)(?:\.com)?)"
 )
 _CHANCE = re.compile(r"(?<![\w/+-])(?:[A-Za-z0-9+]{28,}={0,2}|[0-9a-f]{32,})(?![\w/+-])")
 _FILES = re.compile(
@@ -45,7 +45,21 @@ _FILES = re.compile(
 LEAST_CHANCE = {"base64": 4.2, "hex": 3.3}  # bits a sign; a name made of words has less
 
 # Path -> why what is found there is none. Each was looked at.
-KNOWN: dict[str, str] = {}
+KNOWN: dict[str, str] = {
+    f"docs/images/console-{name}.png": "a picture of the console with people who do not exist"
+    for name in (
+        "command",
+        "commands",
+        "commands-narrow",
+        "failures",
+        "in-doubt",
+        "in-doubt-narrow",
+        "overview",
+        "overview-dark",
+        "overview-narrow",
+        "preview",
+    )
+}
 
 
 @dataclass(frozen=True, slots=True)

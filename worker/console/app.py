@@ -13,6 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from worker.console.health import Readiness
 from worker.console.metrics import Metrics
@@ -31,6 +32,7 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+MOST = 1024 * 1024  # bytes of a request's body
 NAMES = {401: "not signed in", 403: "not allowed", 404: "not found", 405: "not possible", 409: "too late"}
 
 
@@ -46,11 +48,32 @@ def build(readiness: Readiness, metrics: Metrics, office: Office | None = None) 
         response.headers.update(HEADERS)
         return response
 
+    app.add_middleware(Bounded)
     _health(app, readiness, metrics)
     if office is not None:
         app.state.office = office
         _pages(app)
     return app
+
+
+class Bounded:
+    """Ends a body at MOST bytes: else one of any length would be in memory before anybody asks who sent it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        taken = 0
+
+        async def bounded() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > MOST:
+                raise HTTPException(413, f"what was sent is longer than {MOST // 1024} KiB")
+            return message
+
+        await self._app(scope, bounded if scope["type"] == "http" else receive, send)
 
 
 def _health(app: FastAPI, readiness: Readiness, metrics: Metrics) -> None:
@@ -89,7 +112,7 @@ def _pages(app: FastAPI) -> None:
 
 
 async def _explained(request: Request, error: Exception) -> Response:
-    """A clear page, or for programs problem details; nothing was changed."""
+    """A clear page, or for programs problem details."""
     status, text = _status(error)
     if request.url.path.startswith("/api/"):
         answer = problem(status, text)
@@ -131,7 +154,10 @@ def _status(error: Exception) -> tuple[int, str]:
         case TooWide():
             return 422, str(error)
         case JournalDown():
-            return 503, "the journal does not answer: nothing was changed"
+            return (
+                503,
+                "the journal does not answer: whether something was changed is not known, look before you repeat it",
+            )
         case RequestValidationError():
             return 422, _first_of(error)
         case HTTPException():

@@ -22,6 +22,7 @@ FIRST = "first admin"
 LEAST_PASSWORD, MOST_PASSWORD = 12, 200  # characters
 DOT = "•••"
 TRIES_A_MINUTE = 20  # wrong passwords from one address
+MOST_AT_THE_DOOR = 50  # people who sign in at the same moment
 
 
 class NotSignedIn(Exception):
@@ -52,6 +53,8 @@ class Office:
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     _hasher: PasswordHasher = field(default_factory=PasswordHasher)
     _hashing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _door: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _at_the_door: int = 0
     _wrong: dict[str, list[float]] = field(default_factory=dict)
     _nobodys: str = ""  # a hash that no password has
 
@@ -92,7 +95,20 @@ class Office:
                 return False
 
     async def signed_in(self, name: str, password: str, origin: str) -> str | None:
-        """A session's secret, or None; the answer does not tell whether the name exists. Raises Wrong while locked."""
+        """A session's secret, or None; the answer does not tell whether the name exists. Raises Wrong while locked.
+
+        One at a time: guesses made at once would all be looked at before the first of them is counted.
+        """
+        if self._at_the_door >= MOST_AT_THE_DOOR:
+            raise Wrong("too many people sign in at once: wait a moment", 429)
+        self._at_the_door += 1
+        try:
+            async with self._door:
+                return await self._let_in(name, password, origin)
+        finally:
+            self._at_the_door -= 1
+
+    async def _let_in(self, name: str, password: str, origin: str) -> str | None:
         loop = asyncio.get_running_loop()
         if self._too_often(origin, loop.time()):
             raise Wrong("too many wrong passwords from this address: wait a minute", 429)
@@ -201,6 +217,13 @@ def _masked_record(record: Mapping[str, Any]) -> dict[str, Any]:
         command["partitionkey"] = masked_key(command.get("partitionkey") or "")
         command["subject"] = DOT if command.get("subject") else None
         shown["command"] = command
+    details = shown.get("details")
+    if isinstance(details, Mapping):  # the platform's own words, which name whom they are about
+        shown["details"] = {
+            name: DOT if name in ("message", "why") else value for name, value in details.items()
+        }
+    if shown.get("what") == "denied" and shown.get("reason"):
+        shown["reason"] = DOT
     return shown
 
 
