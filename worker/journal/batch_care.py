@@ -38,14 +38,15 @@ async def cancel_late(tx: Tx, core: Core, limit: int = 100) -> int:
     done = 0
     for batch in cancelled:
         for row in await waiting(tx, batch["name"], limit):
-            done += await try_cancel(tx, core, row, BY, WHY)
+            if row["retry_of"] is None:  # else an operator wants it all the same
+                done += await try_cancel(tx, core, row, BY, WHY)
     return done
 
 
 async def waiting(tx: Tx, name: str, limit: int) -> list[Row]:
     """Commands of a batch that wait and have had no effect, the last ones first."""
     rows = await tx.rows(
-        "SELECT id FROM commands WHERE batch_id = $1 AND source = $2 AND finished_at IS NULL"
+        "SELECT id, retry_of FROM commands WHERE batch_id = $1 AND source = $2 AND finished_at IS NULL"
         " AND state = 'waiting' AND steps_sealed IS NULL AND unverified = false ORDER BY id DESC LIMIT $3",
         name,
         source_of(name),
