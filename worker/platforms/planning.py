@@ -45,8 +45,12 @@ def _covered(patterns: Sequence[str], type_: str) -> bool:
 
 def amount_of(name: str, settings: PlatformSettings, given: Any, field: str = "amount") -> Decimal:
     """What is booked, within the platform's limits. `field`: its name in the data. Raises Wrong."""
+    return within_limits(name, settings, _decimal(given, field), field)
+
+
+def within_limits(name: str, settings: PlatformSettings, amount: Decimal, field: str) -> Decimal:
+    """The amount itself. Raises Wrong."""
     limits, step = settings.limits, settings.credit_step
-    amount = _decimal(given, field)
     if amount == 0:
         raise Wrong(Code.INVALID_FIELD, f"{field} has to be above 0", field)
     if amount < 0 and not limits.negative_credit:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation, localcontext
+from decimal import Decimal, InvalidOperation
 from types import MappingProxyType
 from typing import Any
 
@@ -127,12 +127,6 @@ def decimal(field: str, given: Any) -> Decimal:
     except (ValueError, InvalidOperation) as error:
         raise Wrong(Code.INVALID_FIELD, f"{field}: {error}", field) from None
     return amount
-
-
-def finer(amount: Decimal, step: Decimal) -> bool:
-    with localcontext() as context:
-        context.prec = 60  # the default's 28 digits are too few for a large amount and a small step
-        return amount % step != 0
 
 
 def typed(field: str, kind: str, value: Any) -> Scalar:

@@ -9,13 +9,12 @@ from typing import Any
 
 from worker.domain.effect import Effect
 from worker.messages.errors import Code, Problem
-from worker.platforms.planning import Wrong, check_allowed
+from worker.platforms.planning import Wrong, check_allowed, within_limits
 from worker.platforms.port import Order, Step
 from worker.platforms.sippulse.fields import BY_WIRE, DEFAULTS, Scalar
 from worker.platforms.sippulse.given import (
     KINDS,
     decimal,
-    finer,
     kinds_of,
     name_of,
     noted,
@@ -200,20 +199,7 @@ class Planner:
 
     def amount(self, given: Any, field: str = "amount") -> Decimal:
         """`field`: its name in the data."""
-        limits, step = self._settings.limits, self._settings.credit_step
-        amount = decimal(field, given)
-        if amount == 0:
-            raise Wrong(Code.INVALID_FIELD, f"{field} has to be above 0", field)
-        if amount < 0 and not limits.negative_credit:
-            why = f"{field} has to be above 0: limits.negative_credit is off on {self._name}"
-            raise Wrong(Code.INVALID_FIELD, why, field)
-        if finer(amount, step):
-            why = f"{field} is finer than credit_step, {step:f} on {self._name}"
-            raise Wrong(Code.INVALID_FIELD, why, field)
-        if limits.credit_max is not None and abs(amount) > limits.credit_max:
-            why = f"{field} is above limits.credit_max, {limits.credit_max:f} on {self._name}"
-            raise Wrong(Code.OVER_LIMIT, why, field)
-        return amount
+        return within_limits(self._name, self._settings, decimal(field, given), field)
 
     def _create(self, order: Order) -> tuple[Step, ...]:
         data, name = order.data, name_of(order.data)
