@@ -161,6 +161,11 @@ def add_kind(kind: str, models: Mapping[str, CommandModel]) -> None:
     natives.cache_clear()
 
 
+def remove_kind(kind: str) -> None:
+    del KINDS[kind]
+    natives.cache_clear()
+
+
 class _Commands(Mapping[str, CommandSpec]):
     """All of them. A kind's description is read when a command of it is first asked for."""
 

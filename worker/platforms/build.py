@@ -55,3 +55,11 @@ def register(
     BUILDERS[kind] = builder
     if openapi is not None:
         document.add_file(kind, openapi)
+
+
+def unregister(kind: str) -> None:
+    """Take a registered kind away again: settings, commands and contracts are then as if it had never been."""
+    settings_of.remove_kind(kind)
+    catalogue.remove_kind(kind)
+    del BUILDERS[kind]
+    document.remove_file(kind)

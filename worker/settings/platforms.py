@@ -321,6 +321,13 @@ def add_kind(kind: str, model: type[PlatformSettings]) -> None:
     Settings.model_rebuild(force=True)
 
 
+def remove_kind(kind: str) -> None:
+    from worker.settings.model import Settings
+
+    del KINDS[kind]
+    Settings.model_rebuild(force=True)
+
+
 class _OfItsKind:
     """A platform's table is read by the model that its `kind` names."""
 

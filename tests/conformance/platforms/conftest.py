@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
+from tests.conformance.platforms import toy
 from tests.conformance.platforms.bench import Bench
 from tests.conformance.platforms.ringme_subject import Ringme
 from tests.conformance.platforms.sippulse_subject import Sippulse
@@ -15,10 +16,19 @@ from tests.conformance.platforms.subject import Subject
 from tests.conformance.platforms.toy_subject import Toy
 from tests.conformance.platforms.voipmundo_subject import Voipmundo
 from tests.support.engine import Templates, templates
+from worker.platforms import build
 
 __all__ = ["templates"]
 
 SUBJECTS: tuple[Subject, ...] = (Sippulse(), Ringme(), Toy(), Voipmundo())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def toy_is_known() -> Iterator[None]:
+    """Added as a program around the worker would; gone again for the tests that follow in this process."""
+    toy.add()
+    yield
+    build.unregister("toy")
 
 
 @pytest.fixture(params=SUBJECTS, ids=lambda subject: subject.kind)

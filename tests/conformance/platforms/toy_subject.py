@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tests.conformance.platforms import toy
 from tests.conformance.platforms.subject import SECRET, Act, Data
 from tests.conformance.platforms.toy_simulator import Simulator, serve
-
-toy.add()  # as a program around the worker would, before the settings are read
 
 
 def named(act: str, *, there: bool = True, portable: bool = False, **data: Any) -> Callable[[Any, int], Data]:

@@ -52,6 +52,11 @@ def add_file(kind: str, file: Path) -> None:
     table.cache_clear()
 
 
+def remove_file(kind: str) -> None:
+    _FILES.pop(kind, None)
+    table.cache_clear()
+
+
 def read(text: str, kind: str) -> Table:
     """The operations in the text of a file. Raises Unfit."""
     try:
