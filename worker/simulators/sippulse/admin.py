@@ -10,11 +10,12 @@ from aiohttp import web
 from worker.simulators.common import admin as common
 
 from . import page
-from .ledger import Charge, Sum
+from .ledger import Charge, Entry, Sum
 from .objects import Row
 from .platform import Platform, Subscriber, key_of
 from .simulator import Simulator
 from .soap import SECRETS, plain
+from .traces import masked
 from .traffic import Traffic
 
 Body = dict[str, Any]
@@ -80,12 +81,18 @@ def _charge(each: Charge) -> Body:
 
 
 def log(simulator: Simulator, query: Mapping[str, str]) -> Body:
+    """`?username=&domain=` for one; `changed`: what is otherwise since; `?secrets=1` shows passwords in it."""
     ledger = simulator.platform.ledger
     if "username" in query or "domain" in query:
         entries = ledger.by_subscriber.get(key_of(query.get("username"), query.get("domain")), [])
     else:
         entries = ledger.entries
-    return {"log": [entry.shown() for entry in entries]}
+    plainly = bool(query.get("secrets"))
+    return {"log": [{**each.shown(), "changed": _changed(each, plainly)} for each in entries]}
+
+
+def _changed(entry: Entry, secrets: bool) -> Body:
+    return dict(entry.changed) if secrets else masked(entry.changed)
 
 
 def state(simulator: Simulator, query: Mapping[str, str]) -> Body:

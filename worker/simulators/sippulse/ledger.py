@@ -13,7 +13,10 @@ Key = tuple[str, str]  # username, domain in lower case
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One applied change. `via` is the fault under which it was applied, empty for a plain one."""
+    """One applied change. `via` is the fault under which it was applied, empty for a plain one.
+
+    `changed`: fields of the state that are otherwise since, and what they are now.
+    """
 
     sequence: int
     username: str
@@ -22,8 +25,10 @@ class Entry:
     arguments: dict[str, Any]
     via: str
     at: float
+    changed: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def shown(self) -> dict[str, Any]:
+        """Without `changed`, in which secrets stand."""
         return {
             "sequence": self.sequence,
             "username": self.username,
@@ -70,8 +75,10 @@ class Ledger(Counts):
     charged: defaultdict[Key, Sum] = field(default_factory=lambda: defaultdict(Sum))
     doubles: int = 0
 
-    def record(self, key: Key, operation: str, arguments: dict[str, Any], via: str) -> None:
-        entry = Entry(len(self.entries) + 1, *key, operation, arguments, via, time.time())
+    def record(
+        self, key: Key, operation: str, arguments: dict[str, Any], via: str, changed: dict[str, Any]
+    ) -> None:
+        entry = Entry(len(self.entries) + 1, *key, operation, arguments, via, time.time(), changed)
         self.entries.append(entry)
         self.by_subscriber[key].append(entry)
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from worker.simulators.common.exchange import Answer
-from worker.simulators.sippulse import soap
+from worker.simulators.sippulse import soap, traces
 from worker.simulators.sippulse.ledger import Key
 from worker.simulators.sippulse.platform import Declared, Platform, Subscriber, Undeclared, key_of
 from worker.simulators.sippulse.soap import SECRETS, Call
@@ -39,17 +39,17 @@ def changes(function: Function) -> Function:
 
 def apply(platform: Platform, call: Call, via: str = "") -> Answer:
     """Run a call against the state at once, log what it changed, and build its answer."""
-    traces = platform.ledger.operations[call.operation]
+    counts = platform.ledger.operations[call.operation]
     try:
         inner = _run(platform, call, via)
     except Declared as refusal:
-        traces.refused += 1
+        counts.refused += 1
         text = platform.texts[refusal.text]
         return soap.declared_fault(platform.wording(call, text, refusal.facts))
     except Undeclared:
-        traces.refused += 1
+        counts.refused += 1
         return soap.undeclared_fault(platform.wording(call, platform.texts["ill"], {}))
-    traces.applied += 1
+    counts.applied += 1
     return soap.success(call.operation, inner)
 
 
@@ -62,11 +62,13 @@ def _run(platform: Platform, call: Call, via: str) -> str:
     if operation.changes and _silently_absent(platform, call, key):
         return ""
     before = _state(platform, call, key) if _is_flag(call) else None
+    standing = traces.state(platform, call, key) if operation.changes else {}
     inner = operation.function(platform, call)
     if before is not None and before == _state(platform, call, key):
         raise Declared("already_reached")
     if operation.changes:
-        platform.ledger.record(key, call.operation, _salient(call), via)
+        key, changed = traces.difference(standing, traces.state(platform, call, key), key)
+        platform.ledger.record(key, call.operation, _salient(call), via, changed)
     return inner
 
 
