@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from worker.domain.decide import Decision, Doubt, Finish, Park, Reject, decide
-from worker.domain.effect import Effect
+from worker.domain.effect import Effect, Risk
 from worker.domain.evidence import NoEffect, Reading, TookEffect, Undecided, Verdict, judge
 from worker.domain.lifecycle import State
 from worker.domain.outcome import Busy, Ill, NotSent, Outcome, Refused, Unclear
@@ -78,6 +78,9 @@ async def call_plainly(claim: Claim, line: Line, step: Step, left: tuple[Step, .
         return Went(GIVEN_BACK, step, outcome="given_back")
     if (over := await line.over_limit(claim, step)) is not None:
         return Went(Park(over), step, left, "over_limit")
+    # It came in as a creation, of which a rescue takes a claim without the mark for not begun.
+    if claim.risk is Risk.SENT and step.effect is not Effect.READ and not await line.mark_sent(claim, None):
+        return None
     try:
         reply = await (line.read_rows(step, claim) if step.paged else line.call(step, claim))
     except NobodyTakes as error:

@@ -240,7 +240,7 @@ class Line:
         stopped = max(self.state.stopped_total - claim.stopped_before, 0.0)
         return max(claim.now - claim.failing_since - stopped, 0.0)
 
-    async def mark_sent(self, claim: Claim, evidence: EvidenceRow) -> bool:
+    async def mark_sent(self, claim: Claim, evidence: EvidenceRow | None) -> bool:
         """False, or any doubt about the commit: do not call (rule 5.1)."""
         asked = boottime()
         if not await self._journal.mark_one(claim, evidence):

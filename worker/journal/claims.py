@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from worker.domain.effect import Risk
 from worker.domain.evidence import reading_from
 from worker.domain.lifecycle import EffectSeen, State
 from worker.journal.core import (
@@ -113,6 +114,7 @@ def _claim(tx: Tx, core: Core, row: Row, lane: Row, evidence: Sequence[Row]) -> 
         message_id=row["message_id"],
         secret_output=bool(row["secret_output"]),
         priority=lane["priority"],
+        risk=Risk(row["risk"]),
     )
 
 

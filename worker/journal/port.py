@@ -120,6 +120,7 @@ class Claim:
     message_id: str = ""
     secret_output: bool = False
     priority: int = 1  # of its line: 0 high, 1 normal, 2 low
+    risk: Risk = Risk.CLAIM  # what a rescue would go by, should this claim lapse
 
 
 @dataclass(frozen=True, slots=True)
