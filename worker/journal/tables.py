@@ -150,6 +150,15 @@ commands = Table(
     Column("quota_kind", Text),  # credit, remove: where limits are set (rule 7.4)
     Column("quota_at", Double),
     Column("quota_amount", BIG),  # millionths of the platform's currency unit
+    Column("paused_for", Text),  # the pause that keeps it from its turn, as `scope:name`
+    Column("paused_at", Double),  # since when, in seconds that the platform was not stopped
+    Index(
+        "commands_paused",
+        "paused_for",
+        "id",
+        postgresql_where=text("paused_for IS NOT NULL"),
+        sqlite_where=text("paused_for IS NOT NULL"),
+    ),
     Index(
         "commands_quota",
         "platform",
@@ -326,6 +335,21 @@ platforms = Table(
     Column("broken_since", Double),
     Column("stopped_since", Double),
     Column("stopped_total", Double, nullable=False, server_default=text("0")),
+    Column("lowered_rate", Double),  # calls a second, by an operator; null: as the settings say
+    Column("lowered_by", Text),
+    Column("lowered_reason", Text),
+    Column("lowered_since", Double),
+)
+
+# What people have stopped besides platforms. scope: everything (then without a name), command, source, batch.
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("scope", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("paused_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("since", Double, nullable=False),
 )
 
 # Outside retention: what was there before we changed it, until it is put back (RingMe's dial rule).
