@@ -60,6 +60,15 @@ credit_max = "500.00"
 url = "mysql://reader@db.example/sippulse"
 lag = 10
 """
+PROVIDER = """
+[console]
+address = "https://console.example"
+[console.oidc]
+issuer = "https://login.example/realms/main/"
+client_id = "console"
+client_secret = "s3cret"
+roles = { "noc" = "operator" }
+"""
 SECRET = {"SIPPULSE_PASSWORD": "s3cret-of-admin"}
 
 
@@ -99,6 +108,17 @@ def test_defaults_are_those_of_the_public_description(tmp_path):
     ].model_dump(exclude=same)
     assert whole.journal.model_copy(update={"keys": ()}) == bare.journal
     assert (whole.console, whole.worker, whole.broker) == (bare.console, bare.worker, bare.broker)
+
+
+def test_a_provider_of_sign_in_is_named_exactly_and_its_secret_is_not_shown(tmp_path):
+    oidc = load(written(tmp_path, PROVIDER), {}).console.oidc
+    assert oidc.issuer == "https://login.example/realms/main/"  # with its slash: it is compared
+    assert (oidc.roles, oidc.default_role) == ({"noc": "operator"}, "refused")
+    assert "s3cret" not in repr(oidc)
+    roles = {"WORKER__CONSOLE__OIDC__ROLES": '{"noc": "admin"}'}
+    assert load(written(tmp_path, PROVIDER), roles).console.oidc.roles == {"noc": "admin"}
+    here = PROVIDER.replace("https://login.example", "http://127.0.0.1:7000")
+    assert load(written(tmp_path, here), {}).console.oidc.issuer == "http://127.0.0.1:7000/realms/main/"
 
 
 def test_the_environment_wins_over_the_file(tmp_path):
@@ -234,6 +254,14 @@ WRONG = [
     ("[broker]\nurl = 'http://u:s3cret@h'\n", "broker.url: the address has to begin with amqp://"),
     ("[broker]\nprefetch = 0\n", "broker.prefetch: Input should be greater than or equal to 1"),
     ("[logs]\nlevel = 'loud'\n", "logs.level"),
+    ("[console.oidc]\nissuer = 'http://login.example'\n", "console.oidc.issuer: the issuer is an address"),
+    ("[console.oidc]\nissuer = 'https://u:s3cret@login.example'\n", "without password and query"),
+    ("[console.oidc]\nissuer = 'https://login.example'\n", "client_id is missing"),
+    (PROVIDER.replace('"noc"', '"a"').replace("operator", "boss"), "console.oidc.roles.a: Input should be"),
+    (PROVIDER + "scopes = ['profile']\n", "scopes has to hold openid"),
+    (PROVIDER.replace('{ "noc" = "operator" }', "{}"), "roles is empty, so nobody could sign in"),
+    (PROVIDER.replace("address", "#"), "oidc.issuer needs address"),
+    ("[console]\nlocal_sign_in = false\n", "local_sign_in = false needs oidc.issuer"),
     ("[broker]\npassword = s3cret\n", "is not TOML"),
 ]
 

@@ -13,6 +13,7 @@ from worker.settings.model import (
     Settings,
     WorkerSettings,
 )
+from worker.settings.oidc import OidcSettings
 from worker.settings.platforms import (
     CallRecordSettings,
     LimitSettings,
@@ -32,6 +33,7 @@ __all__ = [
     "JournalSettings",
     "LimitSettings",
     "LogSettings",
+    "OidcSettings",
     "PlatformSettings",
     "QuarantineSettings",
     "RingmeSettings",

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
+from worker.settings.oidc import OidcSettings
 from worker.settings.platforms import AnyPlatform
 from worker.settings.section import Section
 from worker.settings.values import (
@@ -142,6 +143,20 @@ class ConsoleSettings(Section):
         description="what people type to reach the console, such as `https://console.example`, for its links and"
         " for cookies over TLS only; empty: where it listens",
     )
+    local_sign_in: bool = Field(
+        default=True,
+        description="names and passwords kept here; `false`: only the provider of `[console.oidc]` lets people in, and"
+        " the link of `worker console link`",
+    )
+    oidc: OidcSettings = Field(default=OidcSettings(), description="sign-in by an OpenID Connect provider")
+
+    @model_validator(mode="after")
+    def _somebody_can_come_in(self) -> Self:
+        if self.oidc.issuer and not self.address:
+            raise ValueError("oidc.issuer needs address: the provider sends people back there")
+        if not self.local_sign_in and not self.oidc.issuer:
+            raise ValueError("local_sign_in = false needs oidc.issuer: nobody could sign in")
+        return self
 
 
 class LogSettings(Section):

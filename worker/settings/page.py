@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import types
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -40,20 +41,23 @@ def _sections() -> Iterator[tuple[str, list[str]]]:
     for name, field in Settings.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             yield f"[{name}]", _rows(field.annotation)
+            yield from _inner(field.annotation, (), name)
     yield "[platforms.NAME]", _rows(PlatformSettings, ("kind",))
-    yield from _inner(PlatformSettings, ())
+    yield from _inner(PlatformSettings, (), "platforms.NAME")
     common = tuple(
         name for name in PlatformSettings.model_fields if name != "kind"
     )  # which each kind says itself
     for kind, section in KINDS.items():
         yield f'[platforms.NAME] kind = "{kind}"', _rows(section, common)
-        yield from _inner(section, common, f' kind = "{kind}"')
+        yield from _inner(section, common, "platforms.NAME", f' kind = "{kind}"')
 
 
-def _inner(section: type[Section], but: tuple[str, ...], of: str = "") -> Iterator[tuple[str, list[str]]]:
+def _inner(
+    section: type[Section], but: tuple[str, ...], path: str, of: str = ""
+) -> Iterator[tuple[str, list[str]]]:
     for name, field in section.model_fields.items():
         if name not in but and isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-            yield f"[platforms.NAME.{name}]{of}", _rows(field.annotation)
+            yield f"[{path}.{name}]{of}", _rows(field.annotation)
 
 
 def _table(heading: str, rows: list[str]) -> str:
@@ -109,6 +113,8 @@ def _default(field: FieldInfo) -> str:
         return "none"
     if isinstance(value, SecretStr):
         return f"`{value.get_secret_value()}`"
+    if isinstance(value, tuple):
+        return f"`{json.dumps(value)}`"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if _is_duration(field):
