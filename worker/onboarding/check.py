@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import sqlite3
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from worker.journal.batches import Batches, row_hash
 from worker.messages.catalogue import COMMANDS
 from worker.onboarding.escape import escaped
 from worker.onboarding.rows import Finding, Made, Maker
 from worker.onboarding.sheet import Row, Sheet
+
+T = TypeVar("T")
 
 PORTION = 500  # rows
 FIRST = 10  # findings for the screen
@@ -120,6 +123,13 @@ def portions(rows: Iterator[Row], maker: Maker) -> Iterator[list[Made | None]]:
         yield portion
 
 
+async def off_loop(portions: Iterable[T]) -> AsyncIterator[T]:
+    """Each portion is made in a thread: a large one must not hold up what else this process does."""
+    place = iter(portions)
+    while (portion := await asyncio.to_thread(next, place, None)) is not None:
+        yield portion
+
+
 async def check(
     sheet: Sheet,
     maker: Maker,
@@ -158,7 +168,7 @@ async def _findings(
     repeats: bool,
     beyond: Beyond | None,
 ) -> AsyncIterator[tuple[list[Made], list[Finding]]]:
-    for portion in portions(sheet.rows(), maker):
+    async for portion in off_loop(portions(sheet.rows(), maker)):
         made = [one for one in portion if one is not None]
         found.left_out += len(portion) - len(made)
         findings = [finding for one in made for finding in one.findings]

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from worker.journal.batches import Batch, Batches, Known, Offered, Send, content_mac, row_hash
 from worker.journal.port import JournalDown
+from worker.onboarding.check import off_loop
 from worker.onboarding.passwords import Entry, PasswordFile
 from worker.onboarding.publishing import Bulk, Message
 from worker.onboarding.rows import Made, generated
@@ -181,7 +182,7 @@ class Sender:
         await self.watch.begin()
         watching = asyncio.create_task(self.watch.run())
         try:
-            for portion in rows:
+            async for portion in off_loop(rows):
                 made = [one for one in portion if one is not None]
                 self._progress.read += len(portion)
                 await self._keep_bad([one for one in made if one.findings or is_bad(one.number)])
