@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import tracemalloc
 import zipfile
 from datetime import date
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import Any
 import pytest
 from openpyxl import Workbook
 
-from tests.batches.files import as_excel_does
+from tests.batches.files import NAMESPACE, SHEET, as_excel_does, customers, write_large_xlsx
+from worker.onboarding.parts import Texts, elements
 from worker.onboarding.sheet import Options, SheetError, open_sheet
 
 TABLE = [
@@ -210,6 +212,98 @@ def test_a_cell_of_10_mb_in_a_workbook_is_a_bad_row(tmp_path: Path) -> None:
     flaws = [row.flaw for row in open_sheet(file).rows()]
     assert "characters" in str(flaws[0])
     assert flaws[1] is None
+
+
+def altered(path: Path, part: str, made: Any) -> Path:
+    """The workbook with one of its parts made of what it was."""
+    with zipfile.ZipFile(path) as archive:
+        parts = {one.filename: archive.read(one) for one in archive.infolist()}
+    parts[part] = made(parts[part])
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    return path
+
+
+def sheet_of(*rows: bytes) -> Any:
+    return lambda was: b"<worksheet %s><sheetData>%s</sheetData></worksheet>" % (NAMESPACE, b"".join(rows))
+
+
+HEAD = b'<row r="1"><c r="A1" t="inlineStr"><is><t>a</t></is></c></row>'
+LAUGHS = b'<!DOCTYPE lolz [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>'
+HOSTILE = {
+    "entities in a sheet": (SHEET, lambda was: LAUGHS + was, "declares XML entities"),
+    "entities in another encoding": (
+        SHEET,
+        lambda was: ('<?xml version="1.0" encoding="utf-16"?>' + LAUGHS.decode() + "<a/>").encode("utf-16"),
+        "declares XML entities",
+    ),
+    "entities among the names": ("xl/workbook.xml", lambda was: LAUGHS + was, "declares XML entities"),
+    "an endless prologue": (SHEET, lambda was: b" " * (1 << 17) + was, "does not look like a workbook"),
+    "a row of 200,000 cells": (SHEET, sheet_of(HEAD, b"<row>", b"<c/>" * 200_000, b"</row>"), "more cells"),
+    "a text of 20 MB": (SHEET, sheet_of(HEAD, b"<row><c><v>", b"7" * (20 << 20), b"</v></c></row>"), "than 16 MB"),
+    "styles of 5 MB": ("xl/styles.xml", lambda was: was + b" " * (5 << 20), "has 5 MB, at most 4"),
+    "rows backwards": (SHEET, sheet_of(HEAD, b'<row r="3"/><row r="2"/>'), "row 2 follows row 3"),
+    "a text that is not there": (SHEET, sheet_of(HEAD, b'<row><c t="s"><v>9</v></c></row>'), "IndexError"),
+    "the other XLSX": (SHEET, lambda was: was.replace(b"schemas.openxml", b"purl.oc"), "Strict Open XML"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_hostile_workbook_is_refused_in_little_memory(tmp_path: Path, what: str) -> None:
+    part, made, said = HOSTILE[what]
+    file = altered(book(tmp_path / "a.xlsx", ["a"], ["b"]), part, made)
+    tracemalloc.start()
+    try:
+        with pytest.raises(SheetError, match=said):
+            list(open_sheet(file).rows())
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_row_that_says_it_is_the_billionth_costs_nothing(tmp_path: Path) -> None:
+    far = b'<row r="1000000000"><c r="C1000000000"><v>1</v></c></row>'
+    file = altered(book(tmp_path / "a.xlsx", ["a", "b", "c"], ["b"]), SHEET, sheet_of(
+        b'<row r="1"><c r="A1" t="str"><v>a</v></c><c r="C1" t="str"><v>c</v></c></row>', far
+    ))  # fmt: skip
+    [row] = open_sheet(file).rows()
+    assert (row.number, row.cells) == (1_000_000_000, {"a": None, "c": 1})
+
+
+def most(work: Any) -> int:
+    """Bytes at the peak of it."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_memory_for_a_workbook_does_not_grow_with_its_rows(tmp_path: Path) -> None:
+    few, many = (write_large_xlsx(tmp_path / f"{n}.xlsx", customers(n)) for n in (500, 2000))
+    peaks = [
+        most(lambda file=file: list(map(len, (r.cells for r in open_sheet(file).rows()))))
+        for file in (few, many)
+    ]
+    assert peaks[1] < peaks[0] + (500 << 10), peaks
+
+
+def test_rows_and_texts_of_a_workbook_leave_nothing_behind() -> None:
+    def rows(many: int) -> None:
+        sheet = io.BytesIO(b"<s>" + b"<r><c/></r>" * many + b"</s>")
+        assert sum(1 for _ in elements(Path("a.xlsx"), sheet, "r", "s")) == many
+
+    def texts(many: int) -> None:
+        found = Texts()
+        for n in range(many):
+            found.append(f"ção {n}")
+        found.finish()
+        assert (found[0], found[many - 1], len(found)) == ("ção 0", f"ção {many - 1}", many)
+
+    assert most(lambda: rows(40_000)) < most(lambda: rows(10_000)) + (500 << 10)
+    assert most(lambda: texts(40_000)) < 500 << 10
 
 
 def test_a_file_that_is_not_there_and_one_that_changes_meanwhile(tmp_path: Path) -> None:

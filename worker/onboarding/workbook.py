@@ -1,64 +1,35 @@
-"""XLSX, streamed: openpyxl reads a sheet row by row; the texts that cells share are kept packed."""
+"""XLSX, streamed: openpyxl reads cells and styles; rows and texts come one by one (`parts`)."""
 
 from __future__ import annotations
 
 import re
-import zipfile
-from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import date, datetime, time
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, cast
 
+from worker.onboarding.parts import Texts, broken, check_parts, elements, small
 from worker.onboarding.sheet import Options, Row, SheetError, header, row_of
 
-MOST_BYTES = 4 << 30  # unpacked, all parts together
-MOST_PACKED = 100  # times smaller than unpacked: real sheets are 5 to 30 times smaller
-FREE = 64 << 20  # bytes that may be packed as tightly as they like
 ERRORS = re.compile(r"#(N/A|REF!|VALUE!|DIV/0!|NAME\?|NUM!|NULL!)")
-
-
-class Packed(Sequence[str]):
-    """Texts in one block of bytes: a million of them as Python's would not fit into the memory allowed."""
-
-    def __init__(self) -> None:
-        self._bytes = bytearray()
-        self._ends = array("Q", [0])
-
-    def append(self, text: str) -> None:
-        self._bytes += text.encode("utf-8", "replace")
-        self._ends.append(len(self._bytes))
-
-    def __len__(self) -> int:
-        return len(self._ends) - 1
-
-    @overload
-    def __getitem__(self, place: int) -> str: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[str]: ...
-    def __getitem__(self, place: int | slice) -> str | list[str]:
-        if isinstance(place, slice):
-            return [self[one] for one in range(*place.indices(len(self)))]
-        return self._bytes[self._ends[place] : self._ends[place + 1]].decode()
 
 
 class Workbook:
     def __init__(self, path: Path, options: Options) -> None:
         self._path = path
-        self._sheet = options.sheet
-        _no_bomb(path)
-        self._texts: Packed | None = None
-        book = self._open()
+        check_parts(path)
+        self._texts: Texts | None = None
+        reader = self._open()
         try:
-            self._name = self._chosen(book)
+            self._part, name = self._chosen(reader, options.sheet)
         finally:
-            book.close()
-        self.how = f"XLSX, sheet {self._name!r}"
+            reader.archive.close()
+        self.how = f"XLSX, sheet {name!r}"
 
     def columns(self) -> tuple[str, ...]:
         for _, cells in self._records():
             return header(cells)
-        raise SheetError(f"{self._path.name}: the sheet {self._name!r} is empty")
+        raise SheetError(f"{self._path.name}: the {self.how.partition(', ')[2]} is empty")
 
     def rows(self) -> Iterator[Row]:
         columns: tuple[str, ...] | None = None
@@ -75,93 +46,102 @@ class Workbook:
                 yield Row(row.number, row.cells, flaw)
 
     def _records(self) -> Iterator[tuple[int, list[Any]]]:
-        book = self._open()
+        """Rows that hold something, by the number that the sheet gives them."""
+        reader = self._open()
         try:
-            sheet = book[self._name]
-            sheet.reset_dimensions()  # what writers say of the size is often wrong
-            for number, cells in enumerate(sheet.iter_rows(values_only=True), 1):
-                values = [plain(cell) for cell in cells]
-                if number > 1 or any(values):
-                    yield number, values
+            last = 0
+            for number, cells in self._cells(reader):
+                if number <= last:
+                    raise SheetError(
+                        f"{self._path.name}: row {number} follows row {last}: open and save it again"
+                    )
+                last = number
+                if any(cell is not None and cell != "" for cell in cells):
+                    yield number, cells
         except SheetError:
             raise
         except Exception as error:  # whatever a broken archive or sheet makes of the library
-            raise _broken(self._path, error) from None
+            raise broken(self._path, error) from None
         finally:
-            book.close()
+            reader.archive.close()
+
+    def _cells(self, reader: Any) -> Iterator[tuple[int, list[Any]]]:
+        from openpyxl.worksheet._reader import DATA_TAG, ROW_TAG, WorkSheetParser
+
+        book, nothing = reader.wb, cast(Any, None)
+        parser: Any = WorkSheetParser(
+            nothing,  # we hand it the rows
+            reader.shared_strings,
+            data_only=True,
+            epoch=book.epoch,
+            date_formats=book._date_formats,
+            timedelta_formats=book._timedelta_formats,
+        )
+        with reader.archive.open(self._part) as source:
+            for element in elements(self._path, source, ROW_TAG, DATA_TAG):
+                number, cells = parser.parse_row(element)
+                parser.row_dimensions.clear()  # it would keep the height of each row
+                values = [None] * max((cell["column"] for cell in cells), default=0)
+                for cell in cells:
+                    values[cell["column"] - 1] = plain(cell["value"])
+                yield number, values
 
     def _open(self) -> Any:
-        from openpyxl.reader.excel import ExcelReader
+        """openpyxl's reader with names and styles; and, the first time, the shared texts."""
+        from openpyxl.packaging import relationship
+        from openpyxl.reader import excel
+        from openpyxl.styles.stylesheet import apply_stylesheet
+        from openpyxl.xml.constants import ARC_CONTENT_TYPES, ARC_STYLE
 
-        texts = self._texts
-
-        class Reader(ExcelReader):
-            def read_strings(self) -> None:
-                self.shared_strings: Any = _texts(self) if texts is None else texts
-
+        opening, related = cast(Any, excel), cast(Any, relationship)  # more than their stubs tell
+        reader: Any = None
         try:
-            reader = Reader(str(self._path), read_only=True, data_only=True, keep_links=False)
-            reader.read()
+            reader = opening.ExcelReader(str(self._path), read_only=True, data_only=True, keep_links=False)
+            small(self._path, reader.archive, [ARC_CONTENT_TYPES])
+            reader.read_manifest()
+            names = opening._find_workbook_part(reader.package).PartName[1:]
+            small(self._path, reader.archive, [names, related.get_rels_path(names), ARC_STYLE])
+            reader.read_workbook()
+            apply_stylesheet(reader.archive, reader.wb)
+            self._texts = _texts(self._path, reader) if self._texts is None else self._texts
+            reader.shared_strings = self._texts
         except Exception as error:
-            raise _broken(self._path, error) from None
-        self._texts = reader.shared_strings
-        return reader.wb
+            if reader is not None:
+                reader.archive.close()
+            raise error if isinstance(error, SheetError) else broken(self._path, error) from None
+        return reader
 
-    def _chosen(self, book: Any) -> str:
-        names: list[str] = [sheet.title for sheet in book.worksheets]
-        if not names:
+    def _chosen(self, reader: Any, wanted: str | None) -> tuple[str, str]:
+        """The part with the rows, and the sheet's name."""
+        sheets: dict[str, str] = {
+            sheet.name: rel.target
+            for sheet, rel in reader.parser.find_sheets()
+            if rel.target in reader.valid_files and "chartsheet" not in rel.Type
+        }
+        if not sheets:
             raise SheetError(f"{self._path.name} has no sheet with rows")
-        if self._sheet is None:
-            return names[0]
-        if self._sheet not in names:
+        name = next(iter(sheets)) if wanted is None else wanted
+        if name not in sheets:
             raise SheetError(
-                f"--sheet: {self._path.name} has no sheet {self._sheet!r}; it has {', '.join(names)}"
+                f"--sheet: {self._path.name} has no sheet {wanted!r}; it has {', '.join(sheets)}"
             )
-        return self._sheet
+        return sheets[name], name
 
 
-def _texts(reader: Any) -> Packed:
+def _texts(path: Path, reader: Any) -> Texts:
     """As openpyxl's own reading of them, without keeping a list."""
-    from xml.etree.ElementTree import iterparse
-
     from openpyxl.cell.text import Text
     from openpyxl.xml.constants import SHARED_STRINGS, SHEET_MAIN_NS
 
-    found = Packed()
+    found = Texts()
     part = reader.package.find(SHARED_STRINGS)
-    if part is None:
-        return found
-    tag = f"{{{SHEET_MAIN_NS}}}si"
-    with reader.archive.open(part.PartName[1:]) as source:
-        root = None
-        for event, node in iterparse(source, ("start", "end")):  # noqa: S314 - expat bounds entities itself
-            root = node if root is None else root
-            if event == "end" and node.tag == tag:
-                text: Any = Text.from_tree(node)
+    if part is not None:
+        with reader.archive.open(part.PartName[1:]) as source:
+            for node in elements(path, source, f"{{{SHEET_MAIN_NS}}}si", f"{{{SHEET_MAIN_NS}}}sst"):
+                as_openpyxl: Any = node  # its stubs describe another class of elements
+                text: Any = Text.from_tree(as_openpyxl)
                 found.append(text.content.replace("x005F_", ""))
-                root.clear()
-    return found
-
-
-def _no_bomb(path: Path) -> None:
-    """A small archive that unpacks to far more than any spreadsheet is refused before it is unpacked."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            parts = archive.infolist()
-    except (zipfile.BadZipFile, ValueError, OSError) as error:
-        raise _broken(path, error) from None
-    unpacked, packed = sum(part.file_size for part in parts), sum(part.compress_size for part in parts)
-    if unpacked > MOST_BYTES or unpacked > FREE + MOST_PACKED * packed:
-        raise SheetError(
-            f"{path.name} would unpack to {unpacked >> 20} MB from {packed >> 10} kB: that is no table of customers"
-        )
-    names = {part.filename for part in parts}
-    if "[Content_Types].xml" not in names:
-        raise SheetError(f"{path.name} is an archive and no XLSX file: unpack it first")
-
-
-def _broken(path: Path, error: Exception) -> SheetError:
-    return SheetError(f"{path.name} cannot be read as XLSX ({type(error).__name__}): open and save it again")
+    return found.finish()
 
 
 def plain(cell: Any) -> Any:
