@@ -51,6 +51,7 @@ async def open_console(worker: Worker, stack: AsyncExitStack) -> None:
 
 def _office(worker: Worker, readiness: Readiness) -> Office:
     """What pages and API work with; a reader of the journal beside the loops."""
+    from worker.broker.posting import CommandPost
     from worker.console.office import Office
     from worker.console.runner import Runner
     from worker.journal.console import ConsoleJournal
@@ -63,6 +64,9 @@ def _office(worker: Worker, readiness: Readiness) -> Office:
         settings.kinds,
         Runner(journal, worker.owner),
         settings.console.address.rstrip("/"),
+        post=CommandPost(broker_address(settings)),
+        settles={name: platform.settle for name, platform in settings.platforms.items()},
+        max_bytes=settings.intake.max_bytes,
     )
 
 

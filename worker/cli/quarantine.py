@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from worker.cli import show
-from worker.cli.context import Json, Reason, actor, fail, journal_of, run, settings_of, with_journal
+from worker.cli.context import (
+    UNREACHABLE,
+    Json,
+    Reason,
+    actor,
+    fail,
+    journal_of,
+    run,
+    settings_of,
+    with_journal,
+)
+from worker.cli.fields import FIELDS_HELP
 
 if TYPE_CHECKING:
-    from aio_pika.message import Message
-
     from worker.journal.journal import StoredJournal
+    from worker.journal.mending import Sheet
+    from worker.journal.resending import Rules
     from worker.settings import Settings
 
 Uid = Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it; its beginning is enough.")]
@@ -25,7 +37,7 @@ def mount(app: typer.Typer) -> None:
     group.command("list")(list_)
     group.command("show")(show_)
     group.command()(drop)
-    group.command()(send)
+    group.command(epilog=FIELDS_HELP)(send)
     app.add_typer(group, name="quarantine")
 
 
@@ -88,83 +100,112 @@ def _text(body: bytes, raw: bool) -> str:
 
 def drop(context: typer.Context, uid: Uid, reason: Reason, as_json: Json = False) -> None:
     """Drop a message: its body is deleted, its record stays."""
+    from worker.journal.resending import drop as dropped
+
     settings = settings_of(context)
-    whole = run(_dropped(settings, uid, reason))
+    done = run(with_journal(settings, lambda journal: dropped(journal, uid, actor(), reason)))
     if as_json:
-        show.emit({"uid": whole, "state": "dropped"})
+        show.emit(done)
     else:
-        show.say(f"{whole} is dropped")
+        show.say(f"{done['uid']} is dropped")
 
 
-async def _dropped(settings: Settings, uid: str, reason: str) -> str:
-    async with journal_of(settings) as journal:
-        whole = await _named(journal, uid)
-        if not await journal.quarantine_mark(whole, "dropped", actor(), reason):
-            _nothing(uid)
-        return whole
-
-
-async def _named(journal: StoredJournal, uid: str) -> str:
-    """The whole id of a kept message."""
-    rows = await journal.quarantined("kept", 100_000)
-    found = [str(row["uid"]) for row in rows if str(row["uid"]).startswith(uid)]
-    if not found:
-        await _gone(journal, uid)
-    if len(found) > 1:
-        fail(f"{len(found)} messages in quarantine begin with {uid!r}: give more of the id")
-    return found[0]
-
-
-async def _gone(journal: StoredJournal, uid: str) -> NoReturn:
-    """Nothing is kept under that name: because somebody was here before, or because there never was."""
-    for state in ("dropped", "sent"):
-        for row in await journal.quarantined(state, 100_000):
-            if str(row["uid"]).startswith(uid):
-                fail(f"{row['uid']} was {state} already")
-    fail(f"no message in quarantine begins with {uid!r}: see `worker quarantine list`")
-
-
-def send(context: typer.Context, uid: Uid, reason: Reason, as_json: Json = False) -> None:
-    """Publish a message to its queue again, as it came."""
+def send(
+    context: typer.Context,
+    uid: Uid,
+    reason: Reason,
+    fields: Annotated[
+        list[str] | None, typer.Argument(metavar="[FIELD=VALUE]...", help="Data that change; null removes.")
+    ] = None,
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option("--attribute", metavar="NAME=VALUE", help="An attribute that changes; null removes."),
+    ] = None,
+    reply_to: Annotated[str | None, typer.Option(help="A queue that gets the answer too.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what intake would say to it.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Publish a message to its queue again, as it came or mended, under the same id and key."""
     settings = settings_of(context)
-    whole, queue = run(_sent(settings, uid, reason))
-    if as_json:
-        show.emit({"uid": whole, "state": "sent", "queue": queue})
+    wanted = Wanted(fields or [], attribute or [], reply_to)
+    if dry_run:
+        done = run(_checked(settings, uid, wanted, reason))
     else:
-        show.say(f"{whole} is in {queue} again")
+        done = run(_sent(settings, uid, wanted, reason))
+    if as_json:
+        show.emit(done)
+    elif dry_run:
+        show.say(f"{done['uid']}: {done['wrong'] or 'it would be taken'}")
+    else:
+        mended = f", {', '.join(done['mended'])} mended" if done["mended"] else ""
+        show.say(f"{done['uid']} is in {done['queue']} again{mended}")
 
 
-async def _sent(settings: Settings, uid: str, reason: str) -> tuple[str, str]:
-    from worker.broker.topology import COMMAND_QUEUES, COMMANDS
-    from worker.cli.rabbit import connection_of, publish
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the command line says is to change."""
+
+    fields: list[str]
+    attributes: list[str]
+    reply_to: str | None
+
+
+async def _sent(settings: Settings, uid: str, wanted: Wanted, reason: str) -> dict[str, Any]:
+    from worker.bootstrap import broker_address
+    from worker.broker.posting import CommandPost
+    from worker.journal.resending import Unsent
+    from worker.journal.resending import send as again
+
+    post = CommandPost(broker_address(settings))
+    async with journal_of(settings) as journal:
+        sheet = await _sheet(journal, settings, uid, wanted)
+        try:
+            return await again(journal, post, uid, sheet, actor(), reason, _rules(settings))
+        except Unsent as error:
+            fail(str(error), UNREACHABLE)
+
+
+async def _checked(settings: Settings, uid: str, wanted: Wanted, reason: str) -> dict[str, Any]:
+    from worker.journal.acts import ActRefused
+    from worker.journal.resending import check, refusal
 
     async with journal_of(settings) as journal:
-        whole = await _named(journal, uid)
-        record, body, headers = await journal.quarantine_show(whole, actor(), reason) or _nothing(uid)
-        if body is None:
-            fail(f"the body of {whole} was not kept: there is nothing to send")
-        queue = record["queue"] if record["queue"] in COMMAND_QUEUES else COMMANDS
-        async with connection_of(settings) as connection:
-            channel = await connection.channel(on_return_raises=True)
-            await publish(channel, "", queue, message_of(body, headers))
-        await journal.quarantine_mark(whole, "sent", actor(), reason)
-        return whole, queue
+        sheet = await _sheet(journal, settings, uid, wanted)
+        try:
+            record, ready = await check(journal, uid, sheet, _rules(settings))
+        except ActRefused as error:
+            if not str(error).startswith("it would be refused"):
+                raise
+            return {"uid": uid, "wrong": str(error)}
+        wrong = await refusal(journal, ready, _rules(settings))
+        text = None if wrong is None else f"it would be refused again ({wrong.code.value}): {wrong.message}"
+        return {"uid": record["uid"], "wrong": text}
 
 
-def message_of(body: bytes, headers: Mapping[str, str]) -> Message:
-    """Without the broker's own notes of its first life."""
-    import aio_pika
+def _rules(settings: Settings) -> Rules:
+    from worker.journal.resending import Rules
 
-    from worker.messages.envelope import PREFIXES, STRUCTURED
+    return Rules(settings.kinds, settings.intake.max_bytes)
 
-    kept = {name: value for name, value in headers.items() if not name.lower().startswith("x-")}
-    binary = any(name.lower().startswith(PREFIXES) for name in kept)
-    return aio_pika.Message(
-        body,
-        headers=dict(kept),
-        content_type="application/json" if binary else STRUCTURED,
-        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-    )
+
+async def _sheet(journal: StoredJournal, settings: Settings, uid: str, wanted: Wanted) -> Sheet:
+    """What is to go out: the message's own parts with the changes in them, or as it came."""
+    from worker.cli.fields import data_of, list_fields, merged
+    from worker.journal.acts import merged as without_removed
+    from worker.journal.mending import Sheet
+    from worker.journal.resending import parts_of
+    from worker.messages.catalogue import find
+
+    if not (wanted.fields or wanted.attributes):
+        return Sheet(reply_to=wanted.reply_to)
+    parts = await parts_of(journal, uid)
+    given = data_of(wanted.attributes, frozenset())
+    attributes = without_removed(parts.attributes, given)
+    data = parts.data if isinstance(parts.data, Mapping) else {}
+    spec = find(str(attributes.get("type")))
+    kind = settings.kinds.get(str(data.get("platform")), "")
+    changes = data_of(wanted.fields, list_fields(spec.kinds.get(kind) if spec else None))
+    return Sheet(attributes, merged(data, changes) if wanted.fields else None, None, wanted.reply_to)
 
 
 def _nothing(uid: str) -> Any:

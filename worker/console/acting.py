@@ -8,13 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 from worker.console.office import Office, Wrong
-from worker.domain.redaction import MASK, is_secret_name, without_secrets
+from worker.domain.redaction import MASK, without_secrets
 from worker.journal import console_bulk as bulk
 from worker.journal import console_people as people
 from worker.journal.acts import ActRefused
 from worker.journal.acts import data_of as stored
 from worker.journal.console_lists import Wanted
 from worker.journal.console_people import Person
+from worker.journal.mending import masked_in, with_secrets
 from worker.messages.catalogue import check
 from worker.messages.envelope import Envelope
 from worker.messages.errors import Problem
@@ -93,6 +94,8 @@ async def edit(office: Office, person: Person, number: int, text: str, reason: s
         whole = with_secrets(new, old)
         changes = {name: value for name, value in whole.items() if old.get(name) != value}
         changes |= {name: None for name in old if name not in whole}
+        if (secret := masked_in(whole)) is not None:
+            raise Wrong(f"{secret}: the mask {MASK} stands for no secret here: write the secret itself")
         if not changes:
             raise Wrong("nothing was changed: retry it as it is")
         before = {"source": row["source"], "partition_key": row["partition_key"]}
@@ -111,25 +114,6 @@ def _read(text: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise Wrong("the data of a command is a JSON object")
     return found
-
-
-def with_secrets(new: Any, old: Any) -> Any:
-    """`new` with the secrets of `old` where it holds their mask."""
-    if isinstance(new, Mapping):
-        before = old if isinstance(old, Mapping) else {}
-        return {
-            name: before[name]
-            if value == MASK and is_secret_name(name) and name in before
-            else with_secrets(value, before.get(name))
-            for name, value in new.items()
-        }
-    if isinstance(new, list):
-        before_list = old if isinstance(old, list) else []
-        return [
-            with_secrets(value, before_list[index] if index < len(before_list) else None)
-            for index, value in enumerate(new)
-        ]
-    return new
 
 
 def _check(office: Office, before: Mapping[str, Any], type: str, data: Mapping[str, Any]) -> None:
@@ -171,25 +155,6 @@ async def on_platform(office: Office, person: Person, name: str, act: str, reaso
         await journal.pause(name, person.name, why)
     else:
         await journal.resume(name, person.name, why)
-
-
-# ---------------------------------------------------------------- quarantine
-
-
-async def look(
-    office: Office, person: Person, uid: str, reason: str
-) -> tuple[dict[str, Any], bytes | None, dict[str, str]]:
-    await office.allowed(person, "operator", "look at a quarantined message", refused_message=uid[:40])
-    found = await office.journal.journal.quarantine_show(uid[:40], person.name, reasoned(reason))
-    if found is None:
-        raise Wrong("there is no such message in quarantine", 404)
-    return found
-
-
-async def drop(office: Office, person: Person, uid: str, reason: str) -> None:
-    await office.allowed(person, "operator", "drop a quarantined message", refused_message=uid[:40])
-    if not await office.journal.journal.quarantine_mark(uid[:40], "dropped", person.name, reasoned(reason)):
-        raise Wrong("there is no such message in quarantine", 404)
 
 
 # ---------------------------------------------------------------- people

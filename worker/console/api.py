@@ -142,13 +142,6 @@ async def platforms(office: Desk, person: Somebody) -> list[Answer]:
     return found
 
 
-@router.get("/quarantine", summary="Refused messages, without their bodies")
-async def quarantine(
-    office: Desk, person: Somebody, state: Literal["kept", "sent", "dropped"] = "kept"
-) -> list[Answer]:
-    return [Answer(**one) for one in await office.journal.quarantined(state, 200)]
-
-
 @router.get("/audit", summary="Audit records, newest first")
 async def audit(
     office: Desk,
@@ -320,12 +313,15 @@ async def stop(office: Desk, person: Somebody, number: Number, key: Key = None) 
 
 def document() -> dict[str, Any]:
     """OpenAPI 3.1 of the API, as `contracts/openapi.yaml` holds it."""
+    from worker.console import api_quarantine
+
     app = FastAPI(
         title="Operator API of the provisioning worker",
         version=__version__,
         description=(__doc__ or "").strip(),
     )
-    app.include_router(router)
+    for part in (router, api_quarantine.router):
+        app.include_router(part)
     made = app.openapi()
     components = made["components"]
     components["schemas"]["Problem"] = Problem.model_json_schema()

@@ -93,10 +93,10 @@ def _health(app: FastAPI, readiness: Readiness, metrics: Metrics) -> None:
 
 
 def _pages(app: FastAPI) -> None:
-    from worker.console import api, live
-    from worker.console.pages import boards, bulk, entry, orders
+    from worker.console import api, api_quarantine, live
+    from worker.console.pages import boards, bulk, entry, orders, quarantine
 
-    for part in (entry, boards, bulk, orders, live, api):
+    for part in (entry, boards, bulk, orders, quarantine, live, api_quarantine, api):
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     for error in (
@@ -134,10 +134,10 @@ async def _explained(request: Request, error: Exception) -> Response:
 
 def _methods(request: Request) -> str:
     """Of all routes with this path: the framework names those of the first one only."""
-    from worker.console import api
+    from worker.console import api, api_quarantine
 
     found: set[str] = set()
-    for route in api.router.routes:
+    for route in (*api.router.routes, *api_quarantine.router.routes):
         if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
             found |= route.methods or set()
     return ", ".join(sorted(found - {"HEAD"}))

@@ -17,6 +17,7 @@ from worker.journal import console_people as people
 from worker.journal.console import ConsoleJournal
 from worker.journal.console_lists import divided
 from worker.journal.console_people import Person, Role
+from worker.journal.resending import Post
 
 FIRST = "first admin"
 LEAST_PASSWORD, MOST_PASSWORD = 12, 200  # characters
@@ -50,6 +51,9 @@ class Office:
     kinds: Mapping[str, str]
     runner: Runner
     address: str = ""
+    post: Post | None = None  # the way of single messages to RabbitMQ
+    settles: Mapping[str, float] = field(default_factory=dict)  # platform -> seconds of its settle window
+    max_bytes: int = 262_144  # of a message that intake reads
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     _hasher: PasswordHasher = field(default_factory=PasswordHasher)
     _hashing: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -157,17 +157,33 @@ async def body(tx: Tx, core: Core, uid: str) -> tuple[dict[str, Any], bytes | No
     return _record(row), core.vault.open_bytes(sealed) if sealed else None, headers
 
 
-async def mark(tx: Tx, uid: str, state: str) -> bool:
-    """`sent` (again) or `dropped`; a dropped one loses its body."""
-    if state != "dropped":
-        return await tx.run("UPDATE quarantine SET state = $2 WHERE uid = $1", uid, state) == 1
-    rows = await tx.rows("SELECT id, size, body_sealed FROM quarantine WHERE uid = $1 FOR UPDATE", uid)
-    await tx.run(
-        "UPDATE quarantine SET state = 'dropped', body_sealed = NULL, headers_sealed = NULL WHERE uid = $1",
+async def find(tx: Tx, uid: str) -> list[dict[str, Any]]:
+    """The records of those whose uid begins so: none, the one that is meant, or the first of several."""
+    if not _UID.fullmatch(uid):
+        return []
+    rows = await tx.rows(
+        "SELECT *, body_sealed IS NOT NULL AS kept FROM quarantine WHERE uid LIKE $1 || '%' ORDER BY id LIMIT 100",
         uid,
     )
+    return [_record(row) for row in rows]
+
+
+async def mark(tx: Tx, uid: str, state: str) -> bool:
+    """`sent` (again) or `dropped`; a dropped one loses its body. False: somebody sent or dropped it before."""
+    rows = await tx.rows(
+        "SELECT id, size, body_sealed FROM quarantine WHERE uid = $1 AND state = 'kept' FOR UPDATE", uid
+    )
+    if not rows:
+        return False
+    if state != "dropped":
+        await tx.run("UPDATE quarantine SET state = $2 WHERE id = $1", rows[0]["id"], state)
+        return True
+    await tx.run(
+        "UPDATE quarantine SET state = 'dropped', body_sealed = NULL, headers_sealed = NULL WHERE id = $1",
+        rows[0]["id"],
+    )
     await forget(tx, rows)
-    return bool(rows)
+    return True
 
 
 async def forget(tx: Tx, rows: Sequence[Row]) -> None:

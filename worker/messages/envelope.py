@@ -147,6 +147,11 @@ def is_platform_name(text: str) -> bool:
     return re.fullmatch(r"[a-z0-9-]{1,40}", text) is not None
 
 
+def opened(delivery: Delivery, max_bytes: int) -> Opened:
+    """Attributes and data as they stand in the message, and what stopped the reading; nothing is checked."""
+    return _open(delivery, max_bytes)
+
+
 def _open(delivery: Delivery, max_bytes: int) -> Opened:
     too_large = None
     if len(delivery.body) > max_bytes:

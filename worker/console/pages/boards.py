@@ -1,4 +1,4 @@
-"""Overview, failure groups, platforms, quarantine, audit."""
+"""Overview, failure groups, platforms, audit."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from fastapi.responses import RedirectResponse, Response
 from worker.console import acting
 from worker.console.charts import bars, spark
 from worker.console.door import Desk, Ours, Somebody
-from worker.console.office import Wrong, masked_records
+from worker.console.office import masked_records
 from worker.console.pages.render import key_for, page
-from worker.domain.redaction import mask_fields, without_secrets
 
 router = APIRouter(include_in_schema=False)
 Reason = Annotated[str, Form(max_length=500)]
@@ -127,31 +126,6 @@ async def on_platform(
 ) -> Response:
     await acting.on_platform(office, person, name, act, reason)
     return RedirectResponse("/platforms", 303)
-
-
-# ---------------------------------------------------------------- quarantine
-
-
-@router.get("/quarantine")
-async def quarantine(request: Request, office: Desk, person: Somebody, state: str = "kept") -> Response:
-    if state not in ("kept", "sent", "dropped"):
-        raise Wrong("state is kept, sent or dropped")
-    rows = await office.journal.quarantined(state, 200)
-    return await page(request, "quarantine.html", rows=rows, state=state)
-
-
-@router.post("/quarantine/{uid}/look", dependencies=[Ours])
-async def look(request: Request, office: Desk, person: Somebody, uid: str, reason: Reason = "") -> Response:
-    """Looking is an act: its reason stands in the audit record."""
-    record, body, headers = await acting.look(office, person, uid, reason)
-    text = None if body is None else mask_fields(body.decode("utf-8", "backslashreplace"))
-    return await page(request, "quarantined.html", record=record, text=text, headers=without_secrets(headers))
-
-
-@router.post("/quarantine/{uid}/drop", dependencies=[Ours])
-async def drop(request: Request, office: Desk, person: Somebody, uid: str, reason: Reason = "") -> Response:
-    await acting.drop(office, person, uid, reason)
-    return RedirectResponse("/quarantine", 303)
 
 
 # ---------------------------------------------------------------- audit
