@@ -136,10 +136,15 @@ class Batches:
         await self._journal.run(work)
 
     async def pause(self, name: str, actor: str, reason: str) -> Batch:
-        return await self._act(name, "batch_paused", actor, reason, paused_by=actor, paused_reason=reason)
+        """Nothing more of it is sent, and nothing of what was sent is begun."""
+        await self.needed(name)
+        await self._journal.stop("batch", name, actor, reason)
+        return await self.needed(name)
 
     async def resume(self, name: str, actor: str, reason: str) -> Batch:
-        return await self._act(name, "batch_resumed", actor, reason, paused_by=None, paused_reason=None)
+        await self.needed(name)
+        await self._journal.go_on("batch", name, actor, reason)
+        return await self.needed(name)
 
     async def set_rate(self, name: str, rate: float | None, actor: str, reason: str) -> Batch:
         return await self._act(name, "batch_rate", actor, reason, rate=rate)

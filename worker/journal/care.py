@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from worker.domain.lifecycle import State
-from worker.journal import batch_care, quarantine
+from worker.journal import batch_care, pauses, quarantine
 from worker.journal.core import Core, write_audit
 from worker.journal.driver import Row, Tx
 from worker.journal.endings import lock_lanes, new_id
-from worker.journal.port import Health, PlatformState
+from worker.journal.port import Health, Pause, PlatformState
 from worker.journal.relaying import TAIL, put_mark
 from worker.messages.events import AuditDraft
 
@@ -43,18 +44,57 @@ async def heartbeat(tx: Tx, owner: str, platforms: Sequence[str]) -> dict[str, P
         row["name"]: row
         for row in await tx.rows("SELECT * FROM platforms WHERE name = ANY($1::text[])", list(platforms))
     }
+    stops = Stops.of(await pauses.listing(tx))
+    if stops.halted:  # its time is counted in the platform's row
+        await tx.many(
+            "INSERT INTO platforms (name, stopped_since) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING",
+            [(name, stops.halted.since) for name in platforms if name not in rows],
+        )
     return {
-        name: platform_state(name, rows.get(name), windows.get(name, 0), alive, owner, tx.now)
+        name: platform_state(name, rows.get(name), stops, windows.get(name, 0), alive, owner, tx.now)
         for name in platforms
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Stops:
+    """What is paused besides single platforms, as each platform sees it."""
+
+    halted: Pause | None = None
+    others: tuple[Pause, ...] = ()
+
+    @staticmethod
+    def of(found: Sequence[Pause]) -> Stops:
+        halted = next((one for one in found if one.scope == "everything"), None)
+        return Stops(halted, tuple(one for one in found if one is not halted))
+
+
+async def states(tx: Tx) -> list[PlatformState]:
+    """Of all platforms that the journal knows."""
+    stops = Stops.of(await pauses.listing(tx))
+    rows = await tx.rows("SELECT * FROM platforms ORDER BY name")
+    return [platform_state(row["name"], row, stops, now=tx.now) for row in rows]
+
+
 def platform_state(
-    name: str, row: Row | None, windows: int = 0, alive: Sequence[str] = (), owner: str = "", now: float = 0.0
+    name: str,
+    row: Row | None,
+    stops: Stops,
+    windows: int = 0,
+    alive: Sequence[str] = (),
+    owner: str = "",
+    now: float = 0.0,
 ) -> PlatformState:
     rank = alive.index(owner) if owner in alive else 0
     if row is None:
-        return PlatformState(name, open_windows=windows, processes=max(len(alive), 1), rank=rank)
+        return PlatformState(
+            name,
+            open_windows=windows,
+            processes=max(len(alive), 1),
+            rank=rank,
+            halted=stops.halted,
+            pauses=stops.others,
+        )
     running = 0.0 if row["stopped_since"] is None else now - row["stopped_since"]
     return PlatformState(
         name=name,
@@ -69,6 +109,12 @@ def platform_state(
         open_windows=windows,
         processes=max(len(alive), 1),
         rank=rank,
+        halted=stops.halted,
+        pauses=stops.others,
+        lowered_rate=row["lowered_rate"],
+        lowered_by=row["lowered_by"],
+        lowered_reason=row["lowered_reason"],
+        lowered_since=row["lowered_since"],
     )
 
 
@@ -107,6 +153,8 @@ async def change_platform(tx: Tx, name: str, **changes: Any) -> Row:
     [before] = await tx.rows("SELECT * FROM platforms WHERE name = $1 FOR UPDATE", name)
     after = {column: before[column] for column in STOPS} | changes
     stopped = bool(after["held"] or after["paused_by"] or after["broken_since"])
+    if not stopped:  # asked for under the row's lock, which ending that pause takes as well
+        stopped = bool(await tx.rows("SELECT 1 AS one FROM pauses WHERE scope = 'everything'"))
     since, total = before["stopped_since"], before["stopped_total"]
     if stopped and since is None:
         since = tx.now
@@ -168,6 +216,39 @@ async def resume(tx: Tx, name: str, actor: str, reason: str) -> bool:
     stopped = bool(before["paused_by"] or before["held"])
     await _tell(tx, "resumed", name, actor, reason, {"was": before["held"] or "paused"} if stopped else {})
     return stopped
+
+
+async def lower(tx: Tx, name: str, rate: float, actor: str, reason: str) -> None:
+    """At most `rate` calls a second, all processes together, until it is restored."""
+    await _set_rate(tx, name, rate, actor, reason)
+    await _tell(tx, "rate_lowered", name, actor, reason, {"rate": rate})
+
+
+async def restore(tx: Tx, name: str, actor: str, reason: str) -> bool:
+    """As the settings say. False: it was not lowered."""
+    before = await _set_rate(tx, name, None, None, None)
+    if before is not None:
+        await _tell(tx, "rate_restored", name, actor, reason, {"was": before})
+    return before is not None
+
+
+async def _set_rate(
+    tx: Tx, name: str, rate: float | None, actor: str | None, reason: str | None
+) -> float | None:
+    """Returns what it was lowered to before."""
+    await tx.run("INSERT INTO platforms (name) VALUES ($1) ON CONFLICT (name) DO NOTHING", name)
+    [before] = await tx.rows("SELECT lowered_rate FROM platforms WHERE name = $1 FOR UPDATE", name)
+    await tx.run(
+        "UPDATE platforms SET lowered_rate = $2, lowered_by = $3, lowered_reason = $4, lowered_since = $5"
+        " WHERE name = $1",
+        name,
+        rate,
+        actor,
+        reason,
+        None if rate is None else tx.now,
+    )
+    tx.wake("control")
+    return None if before["lowered_rate"] is None else float(before["lowered_rate"])
 
 
 async def _tell(

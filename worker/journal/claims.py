@@ -9,6 +9,7 @@ from typing import Any
 from worker.domain.effect import Risk
 from worker.domain.evidence import reading_from
 from worker.domain.lifecycle import EffectSeen, State
+from worker.journal import pauses
 from worker.journal.core import (
     Core,
     clean,
@@ -42,11 +43,12 @@ async def claim(tx: Tx, core: Core, platform: str, owner: str, limit: int, lease
         return []
     await tx.run("UPDATE lanes SET due_at = NULL WHERE id = ANY($1)", [lane["id"] for lane in lanes])
     rows = await tx.rows(
-        "UPDATE commands SET state = CASE WHEN state = 'waiting' THEN 'running' ELSE state END,"
+        "UPDATE commands SET state = CASE WHEN state = 'waiting' THEN 'running' ELSE state END,"  # noqa: S608 - our own words
         " attempts = attempts + CASE WHEN state = 'waiting' THEN 1 ELSE 0 END, owner = $2, fence = fence + 1,"
         " lease_until = $3::float8, started_at = COALESCE(started_at, $4::float8),"
         " sent_at = CASE WHEN state = 'waiting' THEN NULL ELSE sent_at END"
-        " WHERE id = ANY($1) AND state IN ('waiting', 'in_doubt') AND owner IS NULL RETURNING *",
+        " WHERE id = ANY($1) AND state IN ('waiting', 'in_doubt') AND owner IS NULL"
+        f" AND (state = 'in_doubt' OR NOT EXISTS (SELECT 1 {pauses.HOLDING})) RETURNING *",
         [lane["head"] for lane in lanes],
         owner,
         tx.now + lease,
@@ -55,7 +57,9 @@ async def claim(tx: Tx, core: Core, platform: str, owner: str, limit: int, lease
     windows = {lane["head"]: lane for lane in lanes}
     if len(rows) < len(lanes):  # a lane that was due without a reason would never be looked at again
         taken = {row["lane_id"] for row in rows}
-        await advance(tx, [lane["id"] for lane in lanes if lane["id"] not in taken])
+        left = [lane for lane in lanes if lane["id"] not in taken]
+        await pauses.pass_over(tx, platform, [lane["head"] for lane in left if lane["head"] is not None])
+        await advance(tx, [lane["id"] for lane in left])
     # By the fence, not by `attempts`: an attempt that did not count may have left evidence too.
     evidence = await _evidence(tx, [row["id"] for row in rows if row["fence"] > 1])
     return [_claim(tx, core, row, windows[row["id"]], evidence.get(row["id"], ())) for row in rows]

@@ -92,7 +92,7 @@ async def _close_commands(tx: Tx, core: Core, endings: Sequence[Ending]) -> None
     await tx.many(
         "UPDATE commands SET state = $2, effect = $3, output_sealed = $4, problem = $5, steps_sealed = $6,"
         " flags = $7, finished_at = $8::float8, sequence = sequence + 1, owner = NULL, lease_until = NULL, due_at = NULL,"
-        " notify_at = NULL, window_closed = false WHERE id = $1",
+        " notify_at = NULL, window_closed = false, paused_for = NULL, paused_at = NULL WHERE id = $1",
         [
             (
                 e.row["id"],
@@ -218,6 +218,7 @@ async def advance(tx: Tx, lanes: Iterable[int]) -> None:
     due = await tx.rows(
         "UPDATE lanes SET head = line.head, priority = COALESCE(line.priority, 1), due_at = CASE"
         " WHEN c.id IS NULL OR c.owner IS NOT NULL OR c.state NOT IN ('waiting', 'in_doubt') THEN NULL"
+        " WHEN c.paused_for IS NOT NULL THEN NULL"
         " WHEN lanes.window_opened IS NOT NULL AND (lanes.window_command <> c.id OR c.state <> 'in_doubt') THEN NULL"
         " ELSE c.due_at END FROM (SELECT l.id,"
         " (SELECT f.id FROM commands f WHERE f.lane_id = l.id AND f.finished_at IS NULL AND f.arrival IS NOT NULL"

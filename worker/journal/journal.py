@@ -12,6 +12,7 @@ from worker.journal import (
     care,
     claims,
     limits,
+    pauses,
     quarantine,
     refusals,
     relaying,
@@ -29,9 +30,11 @@ from worker.journal.port import (
     Health,
     JournalError,
     Outgoing,
+    Pause,
     PlatformState,
     Quota,
     Refusal,
+    Scope,
     Settlement,
 )
 from worker.messages.events import AuditDraft
@@ -112,9 +115,10 @@ class StoredJournal:
         return await self._settling.submit(settlement)
 
     async def sweep(self) -> int:
-        """Joins, expiries, delays and late commands of cancelled batches. Short commits, one process at a time."""
+        """Joins, expiries, delays, late commands of cancelled batches, ends of pauses. Short commits, one process
+        at a time."""
         done = 0
-        for part in (sweeps.join, sweeps.expire, sweeps.tell_delayed, batch_care.cancel_late):
+        for part in (sweeps.join, sweeps.expire, sweeps.tell_delayed, batch_care.cancel_late, pauses.release):
             done += await self._alone("sweep", part)
         return done
 
@@ -195,17 +199,31 @@ class StoredJournal:
         return await self.run(care.health)
 
     async def platforms(self) -> list[PlatformState]:
-        async def work(tx: Tx) -> list[PlatformState]:
-            rows = await tx.rows("SELECT * FROM platforms ORDER BY name")
-            return [care.platform_state(row["name"], row, now=tx.now) for row in rows]
-
-        return await self.run(work)
+        return await self.run(care.states)
 
     async def pause(self, platform: str, actor: str, reason: str) -> None:
         await self.run(lambda tx: care.pause(tx, platform, actor, reason))
 
     async def resume(self, platform: str, actor: str, reason: str) -> bool:
         return await self.run(lambda tx: care.resume(tx, platform, actor, reason))
+
+    async def lower(self, platform: str, rate: float, actor: str, reason: str) -> None:
+        """`rate`: calls a second, all processes together; the caller knows that it is below the settings'."""
+        await self.run(lambda tx: care.lower(tx, platform, rate, actor, reason))
+
+    async def restore(self, platform: str, actor: str, reason: str) -> bool:
+        return await self.run(lambda tx: care.restore(tx, platform, actor, reason))
+
+    async def pauses(self) -> list[Pause]:
+        """Of everything, commands, sources and batches; those of single platforms are in `platforms`."""
+        return await self.run(pauses.listing)
+
+    async def stop(self, scope: Scope, name: str, actor: str, reason: str) -> Pause | None:
+        """Returns the pause that there was before."""
+        return await self.run(lambda tx: pauses.stop(tx, scope, name, actor, reason))
+
+    async def go_on(self, scope: Scope, name: str, actor: str, reason: str) -> bool:
+        return await self.run(lambda tx: pauses.go_on(tx, scope, name, actor, reason))
 
     async def purge(self) -> Mapping[str, int]:
         total: dict[str, int] = {}

@@ -160,6 +160,35 @@ class Quota:
     removes_per_hour: int | None = None
 
 
+Scope = Literal["everything", "command", "source", "batch"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """What a person has stopped besides single platforms. `name`: a command's type, a source, a batch; of
+    everything it is empty. `since`: by the database's clock."""
+
+    scope: Scope
+    name: str
+    by: str
+    reason: str
+    since: float
+
+    def holds(self, type: str, source: str, batch: str | None) -> bool:
+        """Whether such a command begins nothing. Everything is stopped by platform."""
+        held = {"command": type, "source": source, "batch": batch}
+        return self.scope in held and held[self.scope] == self.name
+
+    def words(self) -> str:
+        what = {
+            "everything": "everything is paused",
+            "command": f"{self.name.removesuffix('.v1')} is paused",
+            "source": f"what {self.name} sends is paused",
+            "batch": f"batch {self.name} is paused",
+        }
+        return f"{what[self.scope]} by {self.by}: {self.reason}"
+
+
 @dataclass(frozen=True, slots=True)
 class PlatformState:
     """What all processes know of a platform. Times by the database's clock."""
@@ -177,10 +206,16 @@ class PlatformState:
     waiting: int = 0
     processes: int = 1  # live engine processes
     rank: int = 0  # ours among them
+    halted: Pause | None = None  # everything is paused, and it too
+    pauses: tuple[Pause, ...] = ()  # of commands, sources and batches, on all platforms
+    lowered_rate: float | None = None  # calls a second, all processes together; None: as the settings say
+    lowered_by: str | None = None
+    lowered_reason: str | None = None
+    lowered_since: float | None = None
 
     @property
     def stopped(self) -> bool:
-        return bool(self.held or self.paused_by or self.broken_since)
+        return bool(self.held or self.paused_by or self.broken_since or self.halted)
 
 
 # ---------------------------------------------------------------- relay

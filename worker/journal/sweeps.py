@@ -10,12 +10,14 @@ from typing import Any
 
 from worker.domain.effect import Risk
 from worker.domain.lifecycle import EffectSeen, State
+from worker.journal import pauses
 from worker.journal.admission import untouched
 from worker.journal.claims import open_windows, tell_parked_row
 from worker.journal.core import Core, problem_of, problem_text, shown_steps, view_of, write_audit
 from worker.journal.driver import Row, Tx
 from worker.journal.endings import Ending, advance, finish, lock_lanes, new_id, put_out
 from worker.journal.newcomers import queue_up
+from worker.journal.port import Pause
 from worker.messages.errors import Code, Problem
 from worker.messages.events import AuditDraft, render, result, rfc3339
 
@@ -123,14 +125,15 @@ async def tell_delayed(tx: Tx, core: Core) -> int:
     if not rows:
         return 0
     heads = await _heads(tx, [row["lane_id"] for row in rows])
-    stopped = await _stopped(tx)
+    paused = await pauses.listing(tx)
+    stopped = await _stopped(tx, paused)
     await tx.run(
         "UPDATE commands SET notify_at = NULL, sequence = sequence + 1 WHERE id = ANY($1)",
         [row["id"] for row in rows],
     )
     events = []
     for row in rows:
-        reason = _reason(row, heads.get(row["lane_id"]), stopped.get(row["platform"]))
+        reason = _reason(row, heads.get(row["lane_id"]), stopped.get(row["platform"]), paused)
         draft = result(
             view_of(row),
             "delayed",
@@ -156,9 +159,10 @@ async def _heads(tx: Tx, lanes: Sequence[int]) -> dict[int, Row]:
     return {row["id"]: row for row in rows}
 
 
-async def _stopped(tx: Tx) -> dict[str, str]:
+async def _stopped(tx: Tx, paused: Sequence[Pause]) -> dict[str, str]:
     rows = await tx.rows("SELECT * FROM platforms WHERE stopped_since IS NOT NULL")
-    return {row["name"]: stop_reason(row) for row in rows}
+    halted = next((one for one in paused if one.scope == "everything"), None)
+    return {row["name"]: halted.words() if halted else stop_reason(row) for row in rows}
 
 
 def stop_reason(row: Row) -> str:
@@ -169,7 +173,7 @@ def stop_reason(row: Row) -> str:
     return "the platform does not answer (circuit breaker open)"
 
 
-def _reason(row: Row, head: Row | None, stopped: str | None) -> str:
+def _reason(row: Row, head: Row | None, stopped: str | None, paused: Sequence[Pause]) -> str:
     if row["arrival"] is None:
         return "it waits for its notbefore time or for the command it depends on"
     if head is not None and head["command_id"] != row["id"]:
@@ -178,6 +182,9 @@ def _reason(row: Row, head: Row | None, stopped: str | None) -> str:
         return "the answer to a call was lost: it waits until the platform can be read for certain"
     if stopped is not None:
         return stopped
+    for one in paused:
+        if one.holds(row["type"], row["source"], row["batch_id"]):
+            return one.words()
     return "it is tried again by schedule" if row["attempts"] else "the platform has no free place for it yet"
 
 
@@ -197,7 +204,7 @@ async def rescue(tx: Tx, core: Core) -> int:
         tx.now,
     )
     verdicts = [(row, *_after_lapse(row)) for row in rows]
-    stopped = await stopped_totals(tx)
+    stopped = await pauses.stopped_totals(tx)
     await tx.many(
         "UPDATE commands SET state = $2, effect = $3, problem = $4, due_at = $5, lapsed = lapsed + 1, fence = fence + 1,"
         " stopped_before = CASE WHEN failing_since IS NULL THEN $7 ELSE stopped_before END,"
@@ -224,16 +231,6 @@ async def rescue(tx: Tx, core: Core) -> int:
     await _tell_rescued(tx, core, verdicts)
     await advance(tx, [row["lane_id"] for row in rows])
     return len(rows)
-
-
-async def stopped_totals(tx: Tx) -> dict[str, float]:
-    """Seconds, up to now, that each platform was held, paused or broken: they do not count for retry_for."""
-    rows = await tx.rows("SELECT name, stopped_since, stopped_total FROM platforms")
-    return {
-        row["name"]: row["stopped_total"]
-        + (0.0 if row["stopped_since"] is None else tx.now - row["stopped_since"])
-        for row in rows
-    }
 
 
 def _after_lapse(row: Row) -> tuple[State, EffectSeen, Problem | None]:

@@ -8,7 +8,7 @@ down_revision = "0005"
 branch_labels = None
 depends_on = None
 
-LOWERED = (("rate", sa.Double()), ("by", sa.Text()), ("reason", sa.Text()), ("since", sa.Double()))
+LOWERED = ("rate", "by", "reason", "since")
 PAUSED = sa.text("paused_for IS NOT NULL")
 
 
@@ -22,7 +22,8 @@ def upgrade() -> None:
         sa.Column("since", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("scope", "name"),
     )
-    for name, kind in LOWERED:
+    for name in LOWERED:
+        kind = sa.Double() if name in ("rate", "since") else sa.Text()
         op.add_column("platforms", sa.Column(f"lowered_{name}", kind, nullable=True))
     op.add_column("commands", sa.Column("paused_for", sa.Text(), nullable=True))
     op.add_column("commands", sa.Column("paused_at", sa.Double(), nullable=True))
@@ -39,6 +40,6 @@ def downgrade() -> None:
     op.drop_index("commands_paused", "commands")
     for name in ("paused_at", "paused_for"):
         op.drop_column("commands", name)
-    for name, _ in LOWERED:
+    for name in LOWERED:
         op.drop_column("platforms", f"lowered_{name}")
     op.drop_table("pauses")
