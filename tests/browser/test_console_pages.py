@@ -108,11 +108,12 @@ async def test_a_person_decides_what_is_in_doubt_from_its_evidence(place: Town, 
     await expect(operator.locator("main")).to_contain_text("Only an admin may decide before it ends")
     admin = await signed_in(browser, console, "ana")
     await admin.goto(f"{console.url}/in-doubt")
-    await admin.get_by_label("Reason (stands in the audit record)").fill(
+    doubt = admin.get_by_role("region", name="credit.add")
+    await doubt.get_by_label("Reason (stands in the audit record)").fill(
         "43.20 + 11.80 is 55.00: it was booked"
     )
-    await admin.get_by_label("I know that the platform will not apply it any more").check()
-    await admin.get_by_role("button", name="It took effect").click()
+    await doubt.get_by_label("I know that the platform will not apply it any more").check()
+    await doubt.get_by_role("button", name="It took effect").click()
     await expect(admin.locator("main .state").first).to_have_text("succeeded", timeout=60_000)
     found = await journal.command("25")
     assert (found["state"], found["effect"], found["flags"]) == ("succeeded", "applied", "window_waived")

@@ -10,8 +10,10 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from playwright.async_api import FloatRect, Page
 
@@ -19,6 +21,7 @@ from tests.browser.chromium import chromium
 from tests.conformance.support import (
     Place,
     admit,
+    bad,
     change,
     claim,
     done,
@@ -31,11 +34,13 @@ from tests.conformance.support import (
 )
 from tests.support.console import PASSWORD, Front
 from worker.console.server import Console
+from worker.domain.lifecycle import EffectSeen
 from worker.domain.outcome import Exchange
 from worker.journal.journal import StoredJournal
 from worker.messages.errors import Code, Problem
 
 PLATFORM = "sip-br"
+KINDS = {PLATFORM: "sippulse", "voip-sp": "voipmundo", "ring-1": "ringme"}
 PAGES = {
     "overview": "/",
     "commands": "/commands",
@@ -51,7 +56,7 @@ async def town(folder: Path) -> AsyncIterator[tuple[Console, Front, StoredJourna
     """The console on a port of its own, over a filled journal; `ana` is admin, `olga` operator, `vera` viewer."""
     place = Place(f"sqlite:///{folder}/worker.db")
     journal = await place.open()
-    front = Front(place.url, journal)
+    front = Front(place.url, journal, KINDS)
     await fill(journal)
     for name, role in (("ana", "admin"), ("olga", "operator"), ("vera", "viewer")):
         await front.user(name, role)  # type: ignore[arg-type]  # of the closed list
@@ -96,13 +101,52 @@ async def fill(journal: StoredJournal) -> None:
     after = read("credit", 1, "after", balance=Decimal("43.20"), calls=(Decimal("11.80"),))
     await settle(journal, lost(one, due_in=600.0, evidence=(after,)))
     await admit(journal, order("block-78", about("maria")))
+    await others(journal)
     # As if it had taken an hour: charts begin where the present minute ends.
-    await change(
-        journal,
-        "UPDATE commands SET received_at = received_at - id * 140, finished_at = finished_at - id * 140"
-        " WHERE finished_at IS NOT NULL",
-    )
+    for table, number, times in (
+        ("commands", "id", ("received_at", "finished_at")),
+        ("attempts", "command_id", ("at",)),
+    ):
+        ended = f"{number} IN (SELECT id FROM commands WHERE finished_at IS NOT NULL AND id < 100)"
+        moved = ", ".join(f"{name} = {name} - {number} * 70" for name in times)
+        await change(journal, f"UPDATE {table} SET {moved} WHERE {ended}")
     await journal.pause(PLATFORM, "olga", "they change the database until 04:00")
+
+
+async def others(journal: StoredJournal) -> None:
+    """Two more platforms; what waits for its day; an order in doubt whose window has ended; a refused message."""
+    for name in ("20071", "20072", "20073", "20074", "20075", "20076"):
+        key = f"voip-sp:customer:{name}"
+        await admit(journal, order(f"crm-{name}", key, type="subscriber.activate.v1", platform="voip-sp"))
+    for one in (await claim(journal, platform="voip-sp"))[:5]:
+        await settle(journal, done(one, exchange=Exchange("statusCustomer", 310.0, 200, "{}", "{}")))
+    wrong = Problem(Code.NOT_FOUND, "no extension 4005 of client 88", platform_message="extension not found")
+    for name in ("4001", "4002", "4005"):
+        key = f"ring-1:extension:88/{name}"
+        await admit(journal, order(f"ext-{name}", key, type="subscriber.update.v1", platform="ring-1"))
+    for one in await claim(journal, platform="ring-1"):
+        await settle(journal, done(one) if one.message_id != "ext-4005" else refused(one, problem=wrong))
+    start = await journal.now()
+    later = order("spring-cleaning", about("person3"), not_before=start + 86_400)
+    await admit(journal, later, order("after-it", about("person4"), depends_on="block-78"))
+    asked: dict[str, Any] = {
+        "platform": PLATFORM,
+        "profile": "business",
+        "email": "teresa@new.example",
+        "call_limit": 4,
+    }
+    asked["subscriber"] = {"username": "teresa.de.jesus.almeida", "domain": "sip.example"}
+    asked["password"] = asked["portal_password"] = "hidden"
+    made = order("new-91", about("teresa.de.jesus.almeida"), type="subscriber.create.v1", data=asked)
+    await admit(journal, made)
+    [one] = await claim(journal)
+    await journal.mark_sent([(one, read("create", present=False))])
+    record = {"username": "teresa.de.jesus.almeida", "email": "te@old.example", "profile": "business"}
+    there = read("create", 1, "closing", present=True, matches=False, differences=("email",), record=record)
+    end = parked(one, EffectSeen.UNKNOWN, evidence=(there,), outcome="unclear")
+    why = Problem(Code.EFFECT_UNKNOWN, "what is there differs in: email")
+    await settle(journal, replace(end, problem=why, releases_window=True))
+    await admit(journal, bad("crm-4711", body=b'{"id": "crm-4711", "data": {"password": "hidden"'))
 
 
 async def shots(folder: Path) -> None:

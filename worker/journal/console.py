@@ -74,8 +74,10 @@ class ConsoleJournal:
 
         return await self.reader.read(work)
 
-    async def groups(self, platform: str | None = None, archived: bool = False) -> list[dict[str, Any]]:
-        return await self.reader.read(lambda tx: groups.groups(tx, platform, archived))
+    async def groups(
+        self, platform: str | None = None, archived: bool = False, limit: int = 100
+    ) -> list[dict[str, Any]]:
+        return await self.reader.read(lambda tx: groups.groups(tx, platform, archived, limit))
 
     async def group(self, number: int) -> dict[str, Any] | None:
         return await self.reader.read(lambda tx: groups.group(tx, number))

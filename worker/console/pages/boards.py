@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
@@ -14,6 +16,10 @@ from worker.console.office import masked_records
 from worker.console.pages.render import key_for, page
 
 router = APIRouter(include_in_schema=False)
+WHERE = {"commands": "/commands?state=parked", "platform ": "/platforms", "dead letters": "/quarantine"}
+SEVERITY = ("held", "broken", "slow", "paused", "well")  # what needs a look stands first
+FAILED_LATELY = 86_400.0  # seconds
+_COMMAND_LINE = re.compile(r"(; | \()`worker [^`]*`( lets it go on|\))")
 Reason = Annotated[str, Form(max_length=500)]
 
 
@@ -29,9 +35,24 @@ async def overview(request: Request, office: Desk, person: Somebody) -> Response
     oldest = seen["oldest"]
     if oldest:
         oldest = dict(oldest) | {"partition_key": key_for(person, oldest["partition_key"])}
+    newest = [
+        one for one in await office.journal.groups(limit=4) if time.time() - one["last_at"] < FAILED_LATELY
+    ]
     return await page(
-        request, "overview.html", platforms=lines, oldest=oldest, ready=ready, wrong=report["wrong"]
+        request,
+        "overview.html",
+        platforms=sorted(lines, key=lambda one: SEVERITY.index(one["condition"])),
+        oldest=oldest,
+        ready=ready,
+        wrong=[pointed(one) for one in report["wrong"]],
+        groups=newest,
     )
+
+
+def pointed(complaint: dict[str, Any]) -> dict[str, Any]:
+    """With the page where something can be done, instead of the command line that would do it."""
+    href = next((page for part, page in WHERE.items() if complaint["part"].startswith(part)), None)
+    return complaint | {"href": href, "text": _COMMAND_LINE.sub("", complaint["text"])}
 
 
 def _platform(name: str, kind: str | None, state: Any, seen: dict[str, Any]) -> dict[str, Any]:
@@ -50,6 +71,7 @@ def _platform(name: str, kind: str | None, state: Any, seen: dict[str, Any]) -> 
         "p50": newest["p50"] if newest else None,
         "p99": newest["p99"] if newest else None,
         "condition": condition(state, seen["open"].get(name, {})),
+        "most": max((one["succeeded"] + one["failed"] for one in hour), default=0),
         "hour": bars(hour),
         "day": bars(day),
     }

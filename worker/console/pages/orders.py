@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Query, Request
@@ -13,10 +14,12 @@ from fastapi.responses import RedirectResponse, Response
 
 from worker.console import acting
 from worker.console.door import Desk, Ours, Somebody
-from worker.console.office import Wrong
+from worker.console.office import Office, Wrong
 from worker.console.pages.render import page, shown_to
+from worker.domain.evidence import money, reading_from
 from worker.journal.acts import ActRefused
 from worker.journal.console_lists import FAILED, OPEN, Wanted
+from worker.journal.console_people import Person
 
 router = APIRouter(include_in_schema=False)
 STATES = ("waiting", "running", "in_doubt", "parked", "succeeded", "rejected", "cancelled", "expired")
@@ -146,7 +149,28 @@ async def in_doubt(request: Request, office: Desk, person: Somebody) -> Response
         found = await office.journal.page(Wanted(state=state, limit=100))
         rows += [row["id"] for row in found.rows if row["effect"] == "unknown"]
     whole = [shown_to(person, await office.journal.command(f"#{number}")) for number in rows[:20]]
-    return await page(request, "in_doubt.html", commands=whole, total=len(rows), settles=_settles(whole))
+    says = {row["id"]: {"data": await _ordered(office, person, row), "credit": credit(row)} for row in whole}
+    return await page(
+        request, "in_doubt.html", commands=whole, total=len(rows), settles=_settles(whole), says=says
+    )
+
+
+async def _ordered(office: Office, person: Person, row: Mapping[str, Any]) -> dict[str, Any]:
+    """What the sender asked for, without secrets; nothing for who may not see personal data."""
+    return await acting.data_without_secrets(office, row["id"]) if person.may("operator") else {}
+
+
+def credit(row: Mapping[str, Any]) -> dict[str, str] | None:
+    """The arithmetic of two balances, so that nobody has to do it at night; None where it was not read twice."""
+    read = [one["reading"] for one in row["readings"] if isinstance(one["reading"], Mapping)]
+    figures = [reading_from(one) for one in read if one.get("balance") is not None]
+    if len(figures) < 2:
+        return None
+    before, now = figures[0].balance or Decimal(0), figures[-1].balance or Decimal(0)
+    calls = sum(figures[-1].calls, Decimal(0))
+    moved = now - before
+    named = {"before": before, "now": now, "moved": moved, "calls": calls, "left": moved + calls}
+    return {name: money(value) for name, value in named.items()}
 
 
 def _settles(rows: list[dict[str, Any]]) -> dict[int, bool]:
@@ -169,6 +193,7 @@ async def command(request: Request, office: Desk, person: Somebody, number: int)
         window_open=window_open(found),
         acts=acts_for(found),
         timeline=timeline(shown_to(person, found)),
+        data=await _ordered(office, person, found),
         kind=office.kinds.get(found["platform"]),
     )
 

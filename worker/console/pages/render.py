@@ -19,6 +19,7 @@ from worker import __version__
 from worker.console.door import LANGUAGE, form_mark, office_of, person_of
 from worker.console.office import for_viewer, masked_key
 from worker.console.texts import LANGUAGES, translated
+from worker.journal.console_lists import divided
 from worker.journal.console_people import Person
 
 FOLDER = Path(__file__).parents[1]
@@ -34,6 +35,7 @@ def environment() -> Environment:
     )
     made.filters["moment"] = moment
     made.filters["ago"] = ago
+    made.filters["divided"] = divided
     made.filters["short"] = lambda type: str(type).removesuffix(".v1")
     made.filters["pretty"] = lambda value: json.dumps(value, ensure_ascii=False, indent=2, default=str)
     made.filters["seconds"] = seconds
@@ -41,11 +43,11 @@ def environment() -> Environment:
     return made
 
 
-def moment(at: float | None) -> Markup | str:
-    """A time in UTC; the page's script adds the local one."""
+def moment(at: float | str | None) -> Markup | str:
+    """A time, in seconds or as records hold it, in UTC; the page's script adds the local one."""
     if at is None:
         return "–"
-    when = datetime.fromtimestamp(at, UTC)
+    when = datetime.fromisoformat(at) if isinstance(at, str) else datetime.fromtimestamp(at, UTC)
     return Markup('<time datetime="{}">{} UTC</time>').format(
         when.isoformat().replace("+00:00", "Z"), when.strftime("%Y-%m-%d %H:%M:%S")
     )

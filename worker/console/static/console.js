@@ -1,21 +1,26 @@
 // Local times beside UTC, pages that keep themselves up to date, and a few keys. All works without it.
 "use strict";
 
-const local = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "short", timeStyle: "medium" });
+const language = document.documentElement.lang;
+const clock = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZoneName: "short" };
+const sameDay = new Intl.DateTimeFormat(language, clock);
+const otherDay = new Intl.DateTimeFormat(language, { month: "2-digit", day: "2-digit", ...clock });
 
 function addLocalTimes(root) {
   for (const time of root.querySelectorAll("time[datetime]")) {
-    if (time.nextElementSibling?.className === "local") continue;
+    const at = new Date(time.dateTime);
+    if (time.nextElementSibling?.className === "local" || at.getTimezoneOffset() === 0) continue;
     const mark = document.createElement("span");
     mark.className = "local";
-    mark.textContent = local.format(new Date(time.dateTime));
+    mark.textContent = (at.getDate() === at.getUTCDate() ? sameDay : otherDay).format(at);
     time.after(" ", mark); // the space is where a narrow page breaks
   }
 }
 
-// A part that somebody works in is left alone: an open detail, a field with the focus.
+// A part that somebody works in is left alone: an open detail, a field with the focus or with something in it.
 function isInUse(part) {
-  return part.contains(document.activeElement) || part.querySelector("details[open]") !== null;
+  const typed = [...part.querySelectorAll("input, textarea")].some((field) => field.value !== field.defaultValue);
+  return typed || part.contains(document.activeElement) || part.querySelector("details[open]") !== null;
 }
 
 let asking = false;
