@@ -152,6 +152,17 @@ def test_json_lines_with_objects_inside(tmp_path: Path) -> None:
     assert [(row.number, bool(row.flaw)) for row in found] == [(1, False), (3, False), (4, True), (5, True)]
 
 
+def test_a_field_that_only_a_late_line_has_is_a_column(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"a": 1}\n' * 1500 + '{"a": 2, "late": {"one": "x"}}\n')
+    sheet = open_sheet(file)
+    assert sheet.columns == ("a", "late.one")
+    assert list(sheet.rows())[-1].cells["late.one"] == "x"
+    file.write_text("".join(f'{{"field{n}": 1}}\n' for n in range(1002)))
+    with pytest.raises(SheetError, match="line 1001: .* more than 1000 fields"):
+        open_sheet(file)
+
+
 def bomb(path: Path) -> None:
     """Small, and 200 MB when it is unpacked."""
     book(path, ["a"], ["b"])
@@ -296,7 +307,7 @@ def test_rows_and_texts_of_a_workbook_leave_nothing_behind() -> None:
         assert sum(1 for _ in elements(Path("a.xlsx"), sheet, "r", "s")) == many
 
     def texts(many: int) -> None:
-        found = Texts()
+        found = Texts(Path("a.xlsx"))
         for n in range(many):
             found.append(f"ção {n}")
         found.finish()

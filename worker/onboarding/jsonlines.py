@@ -9,10 +9,9 @@ from typing import Any
 
 from worker.messages.parsing import parse
 from worker.onboarding.delimited import encoding_of
-from worker.onboarding.sheet import Options, Row, SheetError
+from worker.onboarding.sheet import MOST_COLUMNS, Options, Row, SheetError
 
 MOST_LINE = 1 << 20  # bytes
-LOOK = 1000  # rows whose names are the columns
 
 
 class JsonLines:
@@ -22,9 +21,15 @@ class JsonLines:
         self.how = f"JSON Lines, {self._encoding}"
 
     def columns(self) -> tuple[str, ...]:
+        """Of all its lines: one may be the first to have a field."""
         names: dict[str, None] = {}
-        for row in itertools.islice(self.rows(), LOOK):
+        for row in self.rows():
             names.update(dict.fromkeys(row.cells))
+            if len(names) > MOST_COLUMNS:
+                raise SheetError(
+                    f"{self._path.name}, line {row.number}: the lines so far have more than {MOST_COLUMNS} fields of"
+                    " different names: are names and values mixed up?"
+                )
         return tuple(names)
 
     def rows(self) -> Iterator[Row]:

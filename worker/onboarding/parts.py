@@ -121,10 +121,14 @@ def elements(path: Path, source: IO[bytes], tag: str, within: str) -> Iterator[E
 
 
 class Texts(Sequence[str]):
-    """The texts that cells share, on disk: a million different ones take no memory."""
+    """The texts that cells share, in nameless files: a million different ones take no memory of the process.
 
-    def __init__(self) -> None:
-        self._texts, self._places = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - until close
+    `path` is the workbook's: of one that is held in memory only, the texts do not touch the disk either.
+    """
+
+    def __init__(self, path: Path) -> None:
+        held = path.is_symlink() and str(path.readlink()).startswith("/proc/")
+        self._texts, self._places = (_file(held) for _ in range(2))
         self._end = self._count = 0
 
     def append(self, text: str) -> None:
@@ -154,6 +158,12 @@ class Texts(Sequence[str]):
             raise IndexError(place)
         start, length = PLACE.unpack(os.pread(self._places.fileno(), PLACE.size, place * PLACE.size))
         return os.pread(self._texts.fileno(), length, start).decode()
+
+
+def _file(held: bool) -> IO[bytes]:
+    if held:
+        return os.fdopen(os.memfd_create("texts"), "w+b")
+    return tempfile.TemporaryFile()
 
 
 def broken(path: Path, error: Exception) -> SheetError:

@@ -133,7 +133,7 @@ def _texts(path: Path, reader: Any) -> Texts:
     from openpyxl.cell.text import Text
     from openpyxl.xml.constants import SHARED_STRINGS, SHEET_MAIN_NS
 
-    found = Texts()
+    found = Texts(path)
     part = reader.package.find(SHARED_STRINGS)
     if part is not None:
         with reader.archive.open(part.PartName[1:]) as source:
