@@ -222,6 +222,8 @@ async def _platform(
     part = f"platform {name}"
     said = await probe(name, settings)
     yield Finding(part, "well" if said.well else "broken", said.text, said.next)
+    for one in said.beside:
+        yield Finding(f"{part}, {one.part}", one.level, one.text, one.next)
     if state is not None and (state.held or state.paused_by):
         who = (
             f"paused by {state.paused_by}: {state.paused_reason}"

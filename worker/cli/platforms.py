@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -72,7 +73,8 @@ def check(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Sign in and read: is each platform reachable, and what does its own description offer, lack, spell otherwise?"""
+    """Sign in and read: is each platform reachable, what does its own description offer, lack, spell otherwise, and
+    can its database of call records be read?"""
     settings = settings_of(context)
     names = [platform] if platform else list(settings.platforms)
     for name in names:
@@ -87,7 +89,12 @@ def check(
         # Of a server that was not reached nothing is known but what came along with the worker.
         for service, facts in report["facts"].items() if report["well"] else ():
             show.say(f"  {service}: {_offered(facts)}")
-    if not all(report["well"] for report in reports):
+        for one in report["beside"]:
+            show.say(
+                f"  {one['part']}, {one['level']}: {one['text']}{'; ' if one['next'] else ''}{one['next']}"
+            )
+    besides = [one for report in reports for one in report["beside"]]
+    if not all(report["well"] for report in reports) or any(one["level"] == "broken" for one in besides):
         raise typer.Exit(FAILED)
 
 
@@ -100,7 +107,8 @@ async def _check(settings: Settings, names: list[str]) -> list[dict[str, Any]]:
         said = await probe(name, _as_served(settings.platforms[name]))
         facts = dict(said.facts)
         text = f"{said.text}{_hint(settings.platforms[name], facts)}"
-        reports.append({"name": name, "well": said.well, "said": text, "facts": facts})
+        beside = [asdict(one) for one in said.beside]
+        reports.append({"name": name, "well": said.well, "said": text, "facts": facts, "beside": beside})
     return reports
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, GetCoreSchemaHandler, model_validator
 from pydantic_core import CoreSchema, core_schema
@@ -29,6 +30,7 @@ from worker.settings.voipmundo import Name as ResourceName
 from worker.settings.voipmundo import VoipmundoAssume, VoipmundoCredit
 
 LOOPBACK = re.compile(r"http://(localhost|127\.|\[::1\])")
+HERE = re.compile(r"localhost|127\.[0-9.]+|::1")
 
 
 class LimitSettings(Section):
@@ -55,9 +57,18 @@ class CallRecordSettings(Section):
         description="the platform's database, read only, `mysql://user:password@host:3306/name`; none: any unexplained "
         "difference is parked, and `call_records.list` is refused",
     )
+    tls: Literal["auto", "on"] = Field(
+        default="auto",
+        description="`on`: nothing goes over a connection that is not encrypted; `auto`: the same where `ca` is given, "
+        "else nothing is encrypted",
+    )
     ca: File | None = Field(
         default=None,
-        description="file with the authorities that sign the database's certificate; none: the connection is not encrypted",
+        description='file with the authorities that sign the database\'s certificate; none, with `tls = "on"`: the '
+        "system's",
+    )
+    verify: bool = Field(
+        default=True, description="check the database's certificate, and that it is for the host in `url`"
     )
     time_zone: Annotated[str, AfterValidator(zone)] = Field(
         default="UTC",
@@ -74,6 +85,43 @@ class CallRecordSettings(Section):
     statement_timeout: Seconds = Field(
         default=5.0, gt=0, description="how long one statement may run; the database ends it"
     )
+    account_case: Literal["unknown", "exact", "ignored"] = Field(
+        default="unknown",
+        description="what `Ana@voip.example` is beside `ana@voip.example` in the call records: `ignored`: the same "
+        "account; `exact`: another one; `unknown`: lists leave its calls out, and credit counts them, so that a "
+        "person is asked where they matter",
+    )
+
+    @property
+    def encrypted(self) -> bool:
+        return self.tls == "on" or self.ca is not None
+
+    def advice(self) -> list[tuple[str, str]]:
+        """What would better be set: why, and the key."""
+        if not self.encrypted and not self._on_this_machine:
+            text = "the call records come over a connection that is not encrypted, the password with it"
+            return [(text, 'call_records] tls = "on", or ca')]
+        if not self.verify:
+            return [
+                (
+                    "nobody checks the certificate of the call records' database",
+                    "call_records] ca, and verify",
+                )
+            ]
+        return []
+
+    @property
+    def _on_this_machine(self) -> bool:
+        host = urlsplit(self.url.get_secret_value()).hostname if self.url else None
+        return host is not None and HERE.fullmatch(host) is not None
+
+    @model_validator(mode="after")
+    def _verify_has_something_to_check(self) -> Self:
+        if not self.verify and not self.encrypted:
+            raise ValueError(
+                'verify = false says nothing without tls = "on": the connection is not encrypted'
+            )
+        return self
 
 
 class PlatformSettings(Section):
@@ -199,7 +247,9 @@ class SippulseSettings(PlatformSettings):
         return self.call_records.lag
 
     def advice(self) -> list[tuple[str, str]]:
-        if self.call_records.url is not None or self.credit_evidence != "auto":
+        if self.call_records.url is not None:
+            return self.call_records.advice()
+        if self.credit_evidence != "auto":
             return []
         text = "no call records: after a lost answer to credit.add, calls meanwhile leave it to a person"
         return [(text, "call_records] url")]

@@ -14,6 +14,7 @@ from worker.domain.outcome import Done, Exchange, Outcome, Unclear
 from worker.domain.redaction import secrets_in
 from worker.messages.errors import Problem
 from worker.messages.sippulse.operations import BY_TYPE
+from worker.platforms.checkup import Examined
 from worker.platforms.planning import read_of
 from worker.platforms.port import Guard, Order, Reply, Rows, Step, Unread
 from worker.platforms.preview import Existing, Preview
@@ -121,6 +122,9 @@ class SippulsePlatform:
 
     async def existing(self, order: Order, steps: Sequence[Step]) -> Sequence[Existing]:
         return await Inspection(self._records, self._looks).existing(steps)
+
+    async def examine(self) -> Sequence[Examined]:
+        return await self._call_records.examine()
 
     def facts(self) -> Mapping[str, Any]:
         return self._client.services.facts()

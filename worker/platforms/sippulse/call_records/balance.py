@@ -7,7 +7,6 @@ from decimal import Decimal
 
 from worker.domain.evidence import Reading
 from worker.platforms.port import Step, Unread
-from worker.platforms.sippulse.call_records.account import Account
 from worker.platforms.sippulse.call_records.evidence import CallEvidence
 from worker.platforms.sippulse.records import Name, Records
 
@@ -24,7 +23,7 @@ class Balances:
         if self._calls is None:
             balance = await self._records.balance(name)
             return Reading(balance=balance) if isinstance(balance, Decimal) else balance
-        account = Account(name.username, name.domain)
+        account = self._calls.account(name.username, name.domain)
         if before is None:
             known = await self._calls.before(account, step)
             return await self._with_balance(name, known) if isinstance(known, Reading) else known

@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import aiomysql  # type: ignore[import-untyped] # it has no types; what comes from it is only texts
-from pymysql.constants import CR, ER  # type: ignore[import-untyped] # numbers
-from pymysql.err import Error, MySQLError  # type: ignore[import-untyped] # classes
+from pymysql.constants import CLIENT, CR, ER  # type: ignore[import-untyped] # numbers
+from pymysql.err import Error, MySQLError, OperationalError  # type: ignore[import-untyped] # classes
 
 from worker.settings.platforms import CallRecordSettings
 
@@ -29,12 +29,13 @@ Arguments = Mapping[str, Any]
 class Unreadable(Exception):
     """It could not be read, now. `lasting`: it will not be before somebody changes something there.
 
-    The text names no secret and quotes nothing that the database said.
+    The text names no secret and quotes nothing that the database said. `advice`: what to do about it.
     """
 
-    def __init__(self, why: str, *, lasting: bool = False) -> None:
+    def __init__(self, why: str, *, lasting: bool = False, advice: str = "") -> None:
         super().__init__(why)
         self.lasting = lasting
+        self.advice = advice
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,8 @@ class Database:
             async with asyncio.timeout(limit), self._connection() as connection:
                 return await self._ask(connection, statement, arguments)
         except TimeoutError:
-            raise Unreadable(f"the database of call records did not answer within {limit:g} s") from None
+            why = f"the database of call records did not answer within {limit:g} s"
+            raise Unreadable(why, advice=_REACH) from None
 
     async def close(self) -> None:
         while self._idle:
@@ -109,7 +111,7 @@ class Database:
     async def _connect(self) -> Any:
         assert self._settings.url is not None
         parts = urlsplit(self._settings.url.get_secret_value())
-        connection = await aiomysql.connect(
+        connection = Encryptable(
             host=parts.hostname,
             port=parts.port or PORT,
             user=unquote(parts.username or ""),
@@ -121,6 +123,7 @@ class Database:
             ssl=await asyncio.to_thread(self._tls),
             program_name="provisioning-worker",
         )
+        await connection._connect()
         try:
             await self._prepare(connection)
         except BaseException:
@@ -139,41 +142,88 @@ class Database:
             await cursor.execute(f"SET SESSION {limit}")
 
     def _tls(self) -> ssl.SSLContext | None:
-        return ssl.create_default_context(cafile=self._settings.ca) if self._settings.ca else None
+        """None: it is not asked for."""
+        if not self._settings.encrypted:
+            return None
+        context = ssl.create_default_context(cafile=self._settings.ca)
+        if not self._settings.verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
 
     def _explained(self, error: BaseException) -> Unreadable:
         """By its number: a server's own words may quote anything."""
+        tls = error if isinstance(error, ssl.SSLError) else error.__cause__
+        if isinstance(tls, ssl.SSLError):
+            return _not_trusted(tls)
         code = error.args[0] if isinstance(error, Error) and error.args else None
         number = f" (error {code})" if isinstance(code, int) else ""
-        why, lasting = _SAID.get(code, ("the database of call records does not answer", False))
-        if isinstance(error, ssl.SSLError):
-            why = "the database of call records shows no certificate that call_records.ca knows"
+        why, lasting, advice = _SAID.get(
+            code, ("the database of call records does not answer", False, _REACH)
+        )
         seconds = f" {self._settings.statement_timeout:g} s" if "longer than" in why else ""
-        return Unreadable(f"{why}{seconds}{number}", lasting=lasting)
+        return Unreadable(f"{why}{seconds}{number}", lasting=lasting, advice=advice)
 
 
+class Encryptable(aiomysql.Connection):  # type: ignore[misc] # it has no types
+    """Of itself it goes on in clear, password and all, where the server says that it has no TLS."""
+
+    async def _request_authentication(self) -> None:
+        if self._ssl_context is not None and not self.server_capabilities & CLIENT.SSL:
+            raise OperationalError(CR.CR_SSL_CONNECTION_ERROR, "no TLS")
+        await super()._request_authentication()
+
+
+def _not_trusted(error: ssl.SSLError) -> Unreadable:
+    """What OpenSSL says of a certificate quotes at most the address in our own settings."""
+    said = getattr(error, "verify_message", "") or "TLS failed"
+    why = f"the database of call records shows a certificate that is not trusted: {said}"
+    return Unreadable(why, advice="put call_records.ca right, or the certificate that the server shows")
+
+
+_REACH = "check host and port in call_records.url, the network, and that the database runs"
+_RIGHT_LOGIN = (
+    "put user and password in call_records.url right; docs/credit.md has the statements that make them"
+)
+_GRANT = "run the GRANT statements of docs/credit.md for that account"
+_THERE = "let call_records.url lead to SIPPulse's own database, and ask the vendor for vi_cdrs and acc"
+_QUICKER = "see that accountcode has an index, or raise call_records.statement_timeout"
+_FEWER = "lower call_records.connections, or let the server take more"
 _LOGIN = "the database of call records refuses the login in call_records.url"
 _RIGHTS = "the account in call_records.url may not read it: grant it SELECT on vi_cdrs and acc"
 _SLOW = "the database of call records ended the statement, which took longer than"
-# Error number -> what it means, and whether only a person can change it.
-_SAID: Mapping[Any, tuple[str, bool]] = {
-    ER.ACCESS_DENIED_ERROR: (_LOGIN, False),
-    1698: (_LOGIN, False),  # MariaDB: no password would do
-    1251: (_LOGIN, False),  # a way to sign in that the client does not know
-    ER.HOST_NOT_PRIVILEGED: (_LOGIN, False),
-    ER.DBACCESS_DENIED_ERROR: (_RIGHTS, False),
-    ER.TABLEACCESS_DENIED_ERROR: (_RIGHTS, False),
-    ER.COLUMNACCESS_DENIED_ERROR: (_RIGHTS, False),
-    ER.BAD_DB_ERROR: ("there is no database of the name in call_records.url", True),
-    ER.NO_SUCH_TABLE: ("the database in call_records.url has no such table", True),
-    ER.BAD_FIELD_ERROR: ("the table lacks a column that is asked for", True),
-    ER.PARSE_ERROR: ("the database does not understand the SELECT in credit_evidence", True),
-    1356: ("a view of the database refers to what is not there", True),
-    ER.CON_COUNT_ERROR: ("the database of call records has too many connections", False),
-    1226: ("the account in call_records.url has used up its connections", False),
-    1969: (_SLOW, False),  # MariaDB, max_statement_time
-    3024: (_SLOW, False),  # MySQL, max_execution_time
-    CR.CR_SERVER_LOST: ("the database of call records broke the connection off", False),
+# Error number -> what it means, whether only a person can change it, and what to do.
+_SAID: Mapping[Any, tuple[str, bool, str]] = {
+    ER.ACCESS_DENIED_ERROR: (_LOGIN, False, _RIGHT_LOGIN),
+    1698: (_LOGIN, False, _RIGHT_LOGIN),  # MariaDB: no password would do
+    1251: (_LOGIN, False, _RIGHT_LOGIN),  # a way to sign in that the client does not know
+    ER.HOST_NOT_PRIVILEGED: (_LOGIN, False, _RIGHT_LOGIN),
+    ER.DBACCESS_DENIED_ERROR: (_RIGHTS, False, _GRANT),
+    ER.TABLEACCESS_DENIED_ERROR: (_RIGHTS, False, _GRANT),
+    ER.COLUMNACCESS_DENIED_ERROR: (_RIGHTS, False, _GRANT),
+    ER.BAD_DB_ERROR: (
+        "there is no database of the name in call_records.url",
+        True,
+        "put the name at the end of call_records.url right",
+    ),
+    ER.NO_SUCH_TABLE: ("the database in call_records.url has no such table", True, _THERE),
+    ER.BAD_FIELD_ERROR: ("the table lacks a column that is asked for", True, _THERE),
+    ER.PARSE_ERROR: (
+        "the database does not understand the SELECT in credit_evidence",
+        True,
+        "try that SELECT in the database's own client, with values for its parameters",
+    ),
+    1356: ("a view of the database refers to what is not there", True, _THERE),
+    ER.CON_COUNT_ERROR: ("the database of call records has too many connections", False, _FEWER),
+    1226: ("the account in call_records.url has used up its connections", False, _FEWER),
+    1969: (_SLOW, False, _QUICKER),  # MariaDB, max_statement_time
+    3024: (_SLOW, False, _QUICKER),  # MySQL, max_execution_time
+    CR.CR_SERVER_LOST: ("the database of call records broke the connection off", False, _REACH),
+    CR.CR_SSL_CONNECTION_ERROR: (
+        "the database of call records offers no encrypted connection, and call_records asks for one",
+        False,
+        "give the server a certificate; without tls and ca the connection is not encrypted",
+    ),
 }
 
 

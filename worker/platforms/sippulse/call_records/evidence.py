@@ -13,6 +13,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+from worker.domain.effect import Effect
 from worker.domain.evidence import MOST_CALLS, Reading
 from worker.domain.outcome import NotSent
 from worker.platforms.port import Step, Unread
@@ -26,6 +27,7 @@ from worker.settings.values import PARAMETERS, QUOTED
 BACK = 20
 # More calls than can be judged are for a person anyhow.
 MOST = 2 * MOST_CALLS + BACK
+NO_COMMAND = "a-command-that-there-is-not"
 MOST_ENTRIES = 3  # one, or more than one
 NO_PRICE = Decimal(10**12)  # what is that much is none
 
@@ -37,11 +39,21 @@ _SINCE = (
 
 
 class CallEvidence:
-    """`select`: the setting `credit_evidence`, where it is one."""
+    """`select`: the setting `credit_evidence`, where it is one. `any_case`: calls of a name that differs from the
+    account's in case alone count as its own; they can then only ask for a person, never hide a call."""
 
-    def __init__(self, database: Database, select: str | None = None) -> None:
+    def __init__(self, database: Database, select: str | None = None, any_case: bool = True) -> None:
         self._database = database
+        self._any_case = any_case
         self._select = None if select is None else converted(select)
+
+    def account(self, username: str, domain: str) -> Account:
+        return Account(username, domain, self._any_case)
+
+    async def shows_anything(self) -> bool:
+        """Whether the operator's SELECT shows rows of a command that there is not. Raises Unreadable."""
+        nobody = Step("addCredit", "", Effect.READ, {"obs": NO_COMMAND}, amount=Decimal("0.01"))
+        return bool(await self._entries(self.account("nobody", "nowhere.invalid"), nobody))
 
     async def before(self, account: Account, step: Step) -> Reading | Unread:
         """The last calls, and entries of this command. The balance is to be read after it."""

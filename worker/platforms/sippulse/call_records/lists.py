@@ -34,8 +34,8 @@ class Wish:
     limit: int
 
     @classmethod
-    def of(cls, table: Table, params: Mapping[str, Any], zone: ZoneInfo) -> Wish:
-        name = Account(params["username"], params["domain"])
+    def of(cls, table: Table, params: Mapping[str, Any], zone: ZoneInfo, any_case: bool = False) -> Wish:
+        name = Account(params["username"], params["domain"], any_case)
         arguments = {
             **name.arguments,
             "since": local(params["since"], zone),
@@ -89,8 +89,9 @@ class Shown:
 class Lists:
     """At most half of the database's connections read lists, so that credit never waits for them."""
 
-    def __init__(self, database: Database, connections: int, zone: str) -> None:
+    def __init__(self, database: Database, connections: int, zone: str, any_case: bool = False) -> None:
         self._database = database
+        self._any_case = any_case
         self._zone = ZoneInfo(zone)
         self._free = max(1, connections // 2)
         self._known: dict[str, tuple[float, frozenset[str]]] = {}
@@ -114,7 +115,8 @@ class Lists:
         there = await self._columns(table)
         columns = tuple(column for column in table.columns if column.name in there)
         missing = [column.name for column in table.columns if column.name not in there]
-        shown = Shown(table, columns, self._zone, Wish.of(table, step.params, self._zone))
+        wish = Wish.of(table, step.params, self._zone, self._any_case)
+        shown = Shown(table, columns, self._zone, wish)
         last: int | None = 0
         while last is not None:
             found = await self._database.select(shown.wish.statement(columns, PART), shown.wish.after(last))
