@@ -159,7 +159,7 @@ def test_a_field_that_only_a_late_line_has_is_a_column(tmp_path: Path) -> None:
     assert sheet.columns == ("a", "late.one")
     assert list(sheet.rows())[-1].cells["late.one"] == "x"
     file.write_text("".join(f'{{"field{n}": 1}}\n' for n in range(1002)))
-    with pytest.raises(SheetError, match="line 1001: .* more than 1000 fields"):
+    with pytest.raises(SheetError, match=r"line 1001: .* more than 1000 fields"):
         open_sheet(file)
 
 
