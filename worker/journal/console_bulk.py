@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from worker.journal import acts as acts_
 from worker.journal.console_lists import Page, Wanted, page
 from worker.journal.console_people import record
+from worker.journal.core import Core
 from worker.journal.driver import Row, Tx
 
 Act = Literal["retry", "cancel", "archive"]
@@ -28,9 +30,11 @@ class Preview:
     platforms: Mapping[str, int]
     states: Mapping[str, int]
     unknown: int  # of unknown outcome: never included
+    partly: int  # some of their steps took effect: a retry would do those once more, so never included
     superseded: int  # a later command about the same object exists
     unfit: int  # in a state that the act does not apply to
     more: bool  # there are more than are looked at
+    with_superseded: bool = False  # these are among `numbers`
 
     def shown(self) -> dict[str, Any]:
         return {name: value for name, value in asdict(self).items() if name != "numbers"} | {
@@ -43,10 +47,12 @@ async def preview(tx: Tx, what: Act, wanted: Wanted, postgres: bool, superseded:
     rows, more = await _all(tx, wanted, postgres)
     later = await _superseded(tx, [row["id"] for row in rows])
     fit: list[Mapping[str, Any]] = []
-    unknown = unfit = overtaken = 0
+    unknown = unfit = overtaken = partly = 0
     for row in rows:
-        if row["effect"] == "unknown":
+        if is_unknown(row):
             unknown += 1
+        elif what == "retry" and is_partly_done(row):
+            partly += 1
         elif not _fits(what, row):
             unfit += 1
         else:
@@ -60,10 +66,22 @@ async def preview(tx: Tx, what: Act, wanted: Wanted, postgres: bool, superseded:
         dict(Counter(row["platform"] for row in fit)),
         dict(Counter(row["state"] for row in fit)),
         unknown,
+        partly,
         overtaken,
         unfit,
         more,
+        superseded,
     )
+
+
+def is_unknown(row: Mapping[str, Any]) -> bool:
+    """What it did is not known for certain: a person decides about it alone."""
+    return row["effect"] == "unknown" or bool(row["unverified"])
+
+
+def is_partly_done(row: Mapping[str, Any]) -> bool:
+    """It ended in failure after some of its steps had taken effect."""
+    return row["state"] in FINAL and row["state"] != "succeeded" and row["effect"] == "applied"
 
 
 def _fits(what: Act, row: Mapping[str, Any]) -> bool:
@@ -105,7 +123,7 @@ async def begin(tx: Tx, seen: Preview, wanted: Wanted, actor: str, reason: str) 
         "INSERT INTO console_acts (what, wanted, actor, reason, state, total, began_at, beat_at)"
         " VALUES ($1, $2, $3, $4, 'going', $5, $6, $6) RETURNING id",
         seen.what,
-        json.dumps(asdict(wanted)),
+        json.dumps(asdict(wanted) | {"superseded": seen.with_superseded}),
         actor,
         reason,
         len(seen.numbers),
@@ -141,8 +159,9 @@ async def _counted(tx: Tx, rows: Sequence[Row]) -> list[dict[str, Any]]:
             row["id"],
         )
         by = {one["result"]: one["n"] for one in counts}
-        line = {name: row[name] for name in names}
-        found.append(line | {"acted": by.get("acted", 0), "refused": by.get("refused", 0)})
+        included = json.loads(row["wanted"]).get("superseded", False)
+        line = {name: row[name] for name in names} | {"superseded": bool(included)}
+        found.append(line | {result: by.get(result, 0) for result in ("acted", "refused", "left_out")})
     return found
 
 
@@ -167,20 +186,68 @@ async def next_items(tx: Tx, number: int, most: int) -> list[int]:
     return [row["command_id"] for row in rows]
 
 
-async def done_one(
-    tx: Tx, number: int, command: int, portion: int, became: int | None, refused: str | None
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of one command. `became`: its number, or that of the one made from it, where it was acted on."""
+
+    result: Literal["acted", "refused", "left_out"]
+    became: int | None = None
+    text: str | None = None
+
+
+async def one(tx: Tx, core: Core, act: Mapping[str, Any], command: int, portion: int) -> Done | None:
+    """Act on one command and write down what became of it, in one commit. None: the act was stopped.
+
+    What the preview left out is left out again by how it is now: between the two, minutes may lie.
+    """
+    if act["what"] == "retry":
+        await tx.lock("admission")  # nothing newer comes for the object between the look and the act
+    if not await beat(tx, act["id"]):
+        return None
+    done = await _acted(tx, core, act, command)
     await tx.run(
         "UPDATE console_act_items SET portion = $3, became = $4, result = $5, text = $6"
         " WHERE act_id = $1 AND command_id = $2",
-        number,
+        act["id"],
         command,
         portion,
-        became,
-        "refused" if refused else "acted",
-        refused,
+        done.became,
+        done.result,
+        done.text,
     )
-    await tx.run("UPDATE console_acts SET beat_at = $2::float8 WHERE id = $1", number, tx.now)
+    return done
+
+
+async def _acted(tx: Tx, core: Core, act: Mapping[str, Any], command: int) -> Done:
+    if why := await _left_out(tx, act, command):
+        return Done("left_out", text=why)
+    name, actor, reason = f"#{command}", act["actor"], act["reason"]
+    try:
+        if act["what"] == "retry":
+            done = await acts_.retry(tx, core, name, actor, reason)
+        elif act["what"] == "cancel":
+            done = await acts_.cancel(tx, core, name, actor, reason)
+        else:
+            done = await acts_.archive(tx, name, actor, reason)
+    except acts_.ActRefused as error:  # before anything of it was written
+        return Done("refused", text=str(error))
+    return Done("acted", int(done["id"]))
+
+
+async def _left_out(tx: Tx, act: Mapping[str, Any], command: int) -> str | None:
+    rows = await tx.rows("SELECT state, effect, unverified FROM commands WHERE id = $1", command)
+    if not rows or act["what"] == "archive":
+        return None
+    row = rows[0]
+    if is_unknown(row):
+        return "what it did is unknown by now: it is decided for itself"
+    if act["what"] != "retry":
+        return None
+    if is_partly_done(row):
+        return "some of its steps took effect: it is decided for itself"
+    if row["state"] in FINAL and not act["superseded"] and await _superseded(tx, [command]):
+        return "a later command about the same object has come meanwhile"
+    return None
 
 
 async def beat(tx: Tx, number: int) -> bool:
