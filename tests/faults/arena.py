@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,7 +88,7 @@ class Arena:
         log = self.folder / f"{slot.name}-{slot.starts}.log"
         words = [sys.executable, "-m", "worker", "--config", str(slot.file), "run"]
         child = self.keeper.spawn(
-            f"{slot.name}-{slot.starts}", words, env=self._environment(slot), cwd=self.folder, log=log
+            f"{slot.name}-{slot.starts}", words, env=self.environment(slot), cwd=self.folder, log=log
         )
         slot.process = WorkerProcess(child, log, self.keeper)
         self.logs.append(log)
@@ -120,7 +120,7 @@ class Arena:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "worker", "--config", str(self.operator), *words),
             cwd=self.folder,
-            env=self._environment(None),
+            env=self.environment(None),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -134,7 +134,8 @@ class Arena:
             raise
         return Finished(process.returncode or 0, out.decode(), err.decode())
 
-    def _environment(self, slot: Slot | None) -> dict[str, str]:
+    def environment(self, slot: Slot | None) -> dict[str, str]:
+        """Of a worker in this slot, or of an operator."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("WORKER_")}
         ours = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         if slot is not None and slot.number == SKEWED and FAKETIME is not None:
@@ -166,10 +167,11 @@ class Arena:
 class Platform(Sippulse):
     """The simulator with a seed and a password of the storm's own."""
 
-    def __init__(self, folder: Path, seed: int, password: str) -> None:
+    def __init__(self, folder: Path, seed: int, password: str, numbers: Sequence[str]) -> None:
         super().__init__(folder)
         self._config = folder / "simulator.json"
-        self._config.write_text(json.dumps({"seed": seed, "password": password}))
+        config = {"seed": seed, "password": password, "numbers": list(numbers)}
+        self._config.write_text(json.dumps(config))
 
     async def start(self) -> None:
         import aiohttp
@@ -188,8 +190,8 @@ class Platform(Sippulse):
 
 
 @asynccontextmanager
-async def opened(seed: int, **tables: Mapping[str, Any]) -> AsyncIterator[Arena]:
-    """Everything started, and no worker yet. `tables`: settings over ours.
+async def opened(seed: int, numbers: Sequence[str] = (), **tables: Mapping[str, Any]) -> AsyncIterator[Arena]:
+    """Everything started, and no worker yet. `numbers`: that the platform may give; `tables`: settings over ours.
 
     The folder with logs and settings goes as well, unless somebody has set `arena.kept`.
     """
@@ -206,7 +208,7 @@ async def opened(seed: int, **tables: Mapping[str, Any]) -> AsyncIterator[Arena]
         stack.callback(postgres.stop)
         await asyncio.gather(asyncio.to_thread(rabbit.start), asyncio.to_thread(postgres.start))
         await asyncio.to_thread(postgres.create_database, DATABASE)
-        platform = await stack.enter_async_context(Platform(folder, seed, password))
+        platform = await stack.enter_async_context(Platform(folder, seed, password, numbers))
         arena = Arena(folder, rabbit, postgres, platform, disk, [], Keeper())
         arena.secrets = (password, rabbit.password, postgres.password)
         stack.callback(arena.close)

@@ -18,14 +18,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from tests.faults import chain
+from tests.faults.calls import FLAGS, same
 from tests.faults.effects import Stories, excuse_flagged, weigh
 from tests.faults.history import Heard, History
 from tests.faults.report import Report, recoveries
 from tests.faults.story import (
     FINAL,
-    FLAGS,
     Story,
     code_of,
     content,
@@ -333,10 +334,12 @@ ANEW = ("insertSubscriber", "removeSubscriber")
 
 def _states(history: History) -> Iterator[str]:
     """What the log says last, and what the platform shows at the end."""
-    last: dict[str, dict[str, bool]] = defaultdict(dict)
+    last: dict[str, dict[str, Any]] = defaultdict(dict)
     for mark in sorted(history.applied, key=lambda one: one.number):
         known = last[mark.subscriber.lower()]
-        if mark.operation in FLAGS:
+        if mark.changed is not None:
+            known.update(mark.changed)
+        elif mark.operation in FLAGS:
             name, value = FLAGS[mark.operation]
             known[name] = value
         elif mark.operation in ("blockSubscriber", "activateSubscriber"):
@@ -345,14 +348,10 @@ def _states(history: History) -> Iterator[str]:
             known.clear()
     shown = {name.lower(): record for name, record in history.subscribers_after.items()}
     for subscriber, fields in last.items():
+        record = shown.get(subscriber) or {}
         for name, value in fields.items():
-            now = (shown.get(subscriber) or {}).get(name)
-            if now is not None and _truth(now) != value:
-                yield f"{subscriber}: {name} is {now} at the end, and the log's last word is {value}"
-
-
-def _truth(value: object) -> bool:
-    return value is True or str(value).lower() == "true"
+            if name in record and not same(record[name], value):
+                yield f"{subscriber}: {name} is not at the end what the log's last word on it is"
 
 
 def seconds(text: str | None) -> float | None:

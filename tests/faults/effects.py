@@ -16,6 +16,7 @@ from tests.faults.report import Report
 from tests.faults.story import Extent, Name, Story
 
 Stories = Mapping[Name, Story]
+EXCUSABLE = ("effects doubled", "effects missing", "wrong verdicts", "unnamed fields changed", "out of order")
 MOST_FOREIGN = 12  # movements of others whose choices are tried
 
 
@@ -26,12 +27,15 @@ def weigh(report: Report, history: History, stories: Stories) -> None:
         complaints.add(subscriber)
         (report.excused["coincidence"] if excused else report.bad[heading]).append(sentence)
     report.bad["effects doubled"] += _keys_spent_twice(stories)
+    report.bad["effects doubled"] += _numbers_given_twice(history)
     marks: dict[str, list[Applied]] = defaultdict(list)
     for mark in sorted(history.applied, key=lambda one: one.number):
         marks[mark.subscriber.lower()].append(mark)
     lines = lines_of(stories)
+    before = {name.lower(): record for name, record in history.subscribers_before.items()}
     for subscriber in sorted({*lines, *marks} - complaints):
-        if wrong := disordered(subscriber, lines.get(subscriber, []), marks[subscriber]):
+        first = before.get(subscriber, {})
+        if wrong := disordered(subscriber, lines.get(subscriber, []), marks[subscriber], first):
             (report.excused if wrong[0] == TANGLED else report.bad)[wrong[0]].append(wrong[1])
 
 
@@ -49,7 +53,7 @@ def _money(history: History, stories: Stories) -> Iterator[Complaint]:
             foreign[one.subscriber.lower()].append(one.amount)
     for story in stories.values():
         found = booked.get(story.id, [])
-        if story.type != "credit.add.v1" and not found:
+        if not story.books and not found:
             continue
         if (wrong := _wrong_money(story, found)) is not None:
             heading, sentence, hidden = wrong
@@ -96,12 +100,25 @@ def _keys_spent_twice(stories: Stories) -> Iterator[str]:
             yield f"the key {key} was spent by {' and by '.join(map(str, those))}"
 
 
+def _numbers_given_twice(history: History) -> Iterator[str]:
+    """A number is one subscriber's, and stands in its list once."""
+    holders: dict[str, dict[str, int]] = defaultdict(dict)
+    for mark in sorted(history.applied, key=lambda one: one.number):
+        for name, count in (mark.changed or {}).items():
+            if name.startswith("dids/"):
+                held = holders[name]
+                held[mark.subscriber] = count or 0
+                if count and sum(held.values()) > 1:
+                    given = ", ".join(f"{who} ({times})" for who, times in held.items() if times)
+                    yield f"number {name.partition('/')[2]} was given to {given} (number {mark.number})"
+
+
 def excuse_flagged(report: Report, stories: Stories) -> None:
     """P2: a process frozen between its last look at the clock and the first byte; or a window that was waived."""
     names = {story.id for story in stories.values() if story.flagged or _waived(story)}
     if not names:
         return
-    for heading in ("effects doubled", "effects missing", "wrong verdicts", "out of order"):
+    for heading in EXCUSABLE:
         for sentence in list(report.bad[heading]):
             if any(name in sentence for name in names):
                 report.bad[heading].remove(sentence)

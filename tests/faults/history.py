@@ -53,7 +53,8 @@ class Applied:
     """One change that the platform made. `number` orders them; `command`: the id that `obs` begins with.
 
     Money that others moved stands here too, with `command` None and a signed `amount`: their top-ups as
-    "foreign", rated calls as "call".
+    "foreign", rated calls as "call". `changed`: fields of the subscriber that are otherwise since, and what they
+    are now (None: nothing); None where nobody looked.
     """
 
     number: int
@@ -62,6 +63,7 @@ class Applied:
     command: str | None = None
     amount: Decimal | None = None
     at: float = 0.0
+    changed: Table | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,8 @@ class Act:
 
 @dataclass(slots=True)
 class History:
-    """All of it. `subscribers_after`: "user@domain" -> the platform's record of it at the end.
+    """All of it. `subscribers_before`, `subscribers_after`: "user@domain" -> the platform's record of it at the
+    beginning and at the end.
 
     `unfinished`: command id -> its state, of those that the journal still held at the end. `audit_verify`: what
     `worker audit verify` complained of, None when the chain was whole or nobody asked. `secrets` must appear in
@@ -119,7 +122,8 @@ class History:
     acts: list[Act] = field(default_factory=list)
     balances_before: dict[str, Decimal] = field(default_factory=dict)
     balances_after: dict[str, Decimal] = field(default_factory=dict)
-    subscribers_after: dict[str, Any] = field(default_factory=dict)
+    subscribers_before: dict[str, Any] = field(default_factory=dict, repr=False)
+    subscribers_after: dict[str, Any] = field(default_factory=dict, repr=False)
     logs: tuple[Path, ...] = ()
     audit_verify: str | None = None
     unfinished: dict[str, str] = field(default_factory=dict)
@@ -157,6 +161,7 @@ class History:
             setattr(self, name, {who: Decimal(amount) for who, amount in line[name].items()})
         self.logs = tuple(Path(log) for log in line["logs"])
         self.secrets = tuple(line["secrets"])
+        self.subscribers_before = line.get("subscribers_before", {})
         self.subscribers_after = line["subscribers_after"]
         self.audit_verify = line["audit_verify"]
         self.unfinished = line["unfinished"]

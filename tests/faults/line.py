@@ -2,20 +2,26 @@
 
 A command's calls stand together, because it holds its key until it has ended. A `set` may stand there more than
 once; it may be missing where the platform was as wanted already: its only call was lost (the audit says that it was
-in doubt), and a reading showed that there was nothing left to do. Nobody is blocked at first. What is not explained is explained with one promise broken, to say which one it was.
+in doubt), and a reading showed that there was nothing left to do. Each call has to leave what it was to leave, and
+everything else as it was. Nobody is blocked at first. What is not explained is explained with one promise broken, to
+say which one it was.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
+from tests.faults.calls import FLAGS, IGNORED, SWITCHES, Call, same
 from tests.faults.history import Applied
-from tests.faults.story import FLAGS, IGNORED, Call, Extent, Name, Story
+from tests.faults.story import Extent, Name, Story
 
 MOST_STATES = 200_000  # looked at for one subscriber; beyond it nothing is said
-TANGLED = "too tangled to judge"
+TANGLED, UNNAMED = "too tangled to judge", "unnamed fields changed"
+State = Mapping[str, Any]
+NOTHING: State = {}
 Chains = Sequence[Sequence["Part"]]
 Verdict = tuple[str, str]  # heading, sentence
 
@@ -29,6 +35,7 @@ class Part:
     least: int
     most: int
     repeats: bool = False  # what must happen once may have happened more often
+    sprawls: bool = False  # it may have changed what nobody named
 
     def eased(self, how: str) -> Part:
         """With one promise broken."""
@@ -39,7 +46,7 @@ class Part:
                 return Part(self.story, self.calls, self.least, len(self.calls))
             case "effects missing":
                 return Part(self.story, self.calls, 0, self.most)
-        return self
+        return replace(self, sprawls=True) if how == UNNAMED else self
 
 
 def part_of(story: Story) -> Part:
@@ -78,19 +85,23 @@ def _chain(story: Story) -> str:
     return f"queue {sent.queue}"
 
 
-def disordered(subscriber: str, chains: Chains, marks: Sequence[Applied]) -> Verdict | None:
-    """What is wrong with one subscriber's line; None: nothing."""
-    known = {part.story.id for chain in chains for part in chain}
-    marks = [mark for mark in marks if _counts(mark, known)]
-    whole, reach = searched(chains, marks)
+def disordered(
+    subscriber: str, chains: Chains, marks: Sequence[Applied], first: State = NOTHING
+) -> Verdict | None:
+    """What is wrong with one subscriber's line; None: nothing. `first`: its record before all of it."""
+    ours = {part.story.id for chain in chains for part in chain}
+    marks = [mark for mark in marks if _counts(mark, ours)]
+    states = known(marks, first)
+    whole, reach = searched(chains, marks, states)
     match whole:
         case True:
             return None
         case None:
-            return TANGLED, f"{subscriber}: {len(known)} commands and {len(marks)} effects, in no one order"
+            return TANGLED, f"{subscriber}: {len(ours)} commands and {len(marks)} effects, in no one order"
     for heading, part, eased in _easings(chains):
-        if explained(eased, marks):
-            return heading, f"{part.story}, which {_said(part.story)}: {_SENTENCE[heading]}"
+        if searched(eased, marks, states)[0]:
+            more = f" ({_sprawl(part, marks, states)})" if heading == UNNAMED else ""
+            return heading, f"{part.story}, which {_said(part.story)}: {_SENTENCE[heading]}{more}"
     seen = Counter(mark.operation for mark in marks)
     for operation, times in seen.items():
         most = sum(_may_make(part, operation) for chain in chains for part in chain)
@@ -103,14 +114,17 @@ def disordered(subscriber: str, chains: Chains, marks: Sequence[Applied]) -> Ver
 REPEATABLE = frozenset(
     {
         *FLAGS,
-        *("blockSubscriber", "activateSubscriber", "blockPrivacyCalls", "activatePrivacyCalls"),
-        *("updateSubscriber", "updateSubscriberServices"),
+        *(*SWITCHES, "blockSubscriber", "activateSubscriber", "blockSoftphone", "activateSoftphone"),
+        *("updateSubscriber", "updateSubscriberServices", "updateSubscriberBillingInfo"),
+        *("updateSubscriberClassV", "changeProfile", "activateLowCreditNotification"),
+        *("changePassword", "changePasswordWEB"),
     }
 )
 _SENTENCE = {
     "effects doubled": "its effect is there more than once",
     "wrong verdicts": "the platform shows its effect all the same",
     "effects missing": "the platform shows no effect of it",
+    UNNAMED: "it changed what it did not name",
 }
 
 
@@ -160,18 +174,28 @@ def _named(mark: Applied) -> str:
     return mark.operation + (f" for {mark.command}" if mark.command else "")
 
 
+def _sprawl(part: Part, marks: Sequence[Applied], states: Sequence[State]) -> str:
+    """Names only: what stood there may be a secret."""
+    named = {call.operation: call for call in part.calls}
+    found = [
+        f"number {mark.number}: {', '.join(sorted(extra))}"
+        for index, mark in enumerate(marks)
+        if mark.operation in named and (extra := _extra(mark, named[mark.operation], states[index]))
+    ]
+    return "; ".join(found[:5])
+
+
 # ---------------------------------------------------------------- the search
 
 
-def explained(chains: Chains, marks: Sequence[Applied]) -> bool:
-    return searched(chains, marks)[0] is True
+def explained(chains: Chains, marks: Sequence[Applied], first: State = NOTHING) -> bool:
+    return searched(chains, marks, known(marks, first))[0] is True
 
 
-def searched(chains: Chains, marks: Sequence[Applied]) -> tuple[bool | None, int]:
+def searched(chains: Chains, marks: Sequence[Applied], states: Sequence[State]) -> tuple[bool | None, int]:
     """Whether the marks are some interleaving of the chains (None: it is too much to tell), and how many of them
-    could be explained.
+    could be explained. `states`: what `known` says of them.
     """
-    flags = _flags(marks)
     chains = [made for chain in chains if (made := [part for part in chain if part.most])]
     goal = (tuple(len(chain) for chain in chains), len(marks))
     start = (tuple(0 for _ in chains), 0)
@@ -187,62 +211,84 @@ def searched(chains: Chains, marks: Sequence[Applied]) -> tuple[bool | None, int
             if places[row] == len(chain):
                 continue
             on = (*places[:row], places[row] + 1, *places[row + 1 :])
-            for end in _ends(chain[places[row]], marks, index, flags):
+            for end in _ends(chain[places[row]], marks, index, states):
                 if (on, end) not in seen:
                     seen.add((on, end))
                     waiting.append((on, end))
     return False, reach
 
 
-def _flags(marks: Sequence[Applied]) -> list[dict[str, bool]]:
+def known(marks: Sequence[Applied], first: State) -> list[State]:
     """What is known of the subscriber's fields before each mark, and after the last."""
-    known: list[dict[str, bool]] = [{}]
+    found: list[State] = [first]
     for mark in marks:
-        after = dict(known[-1])
-        if mark.operation in FLAGS:
+        after = dict(found[-1])
+        if mark.changed is not None:
+            after.update(mark.changed)
+        elif mark.operation in FLAGS:
             name, value = FLAGS[mark.operation]
             after[name] = value
         elif mark.operation in ("insertSubscriber", "removeSubscriber", "updateSubscriber"):
             after.clear()  # it is another record, or rewritten
-        known.append(after)
-    return known
+        found.append(after)
+    return found
 
 
-def _ends(
-    part: Part, marks: Sequence[Applied], index: int, flags: Sequence[Mapping[str, bool]]
-) -> frozenset[int]:
+def _ends(part: Part, marks: Sequence[Applied], index: int, states: Sequence[State]) -> frozenset[int]:
     """Where a command that begins at `index` may end."""
     ends = {index} if part.least == 0 else set()
     now = {index}
     for made, call in enumerate(part.calls[: part.most], start=1):
-        now = {end for begin in now for end in _call_ends(part, call, marks, begin, flags)}
+        now = {end for begin in now for end in _call_ends(part, call, marks, begin, states)}
         if made >= part.least:
             ends |= now
     return frozenset(ends)
 
 
 def _call_ends(
-    part: Part, call: Call, marks: Sequence[Applied], index: int, flags: Sequence[Mapping[str, bool]]
+    part: Part, call: Call, marks: Sequence[Applied], index: int, states: Sequence[State]
 ) -> Iterator[int]:
-    if call.flag is not None and part.story.doubted:
-        name, value = call.flag
-        if flags[index].get(name, _at_first(name)) == value:
-            yield index
-    while index < len(marks) and _is(marks[index], call, part.story):
+    if (call.spared or (call.shown and part.story.doubted)) and _is_so(call, states[index]):
+        yield index
+    while index < len(marks) and _is(index, marks, call, part, states):
         index += 1
         yield index
         if call.once and not part.repeats:
             return
 
 
-def _at_first(name: str) -> bool:
-    return name.startswith("active")
+def _is_so(call: Call, state: State) -> bool:
+    """The platform is as the call wants it; of what is not known, as it is at first."""
+    return all(same(state.get(name, name.startswith("active")), value) for name, value in _wants(call))
 
 
-def _is(mark: Applied, call: Call, story: Story) -> bool:
-    """By its name where the platform's log tells whose it was (a retry's order still names the first)."""
+def _wants(call: Call) -> list[tuple[str, Any]]:
+    return list((call.wants or {}).items())
+
+
+def _is(index: int, marks: Sequence[Applied], call: Call, part: Part, states: Sequence[State]) -> bool:
+    """By its name where the platform's log tells whose it was (a retry's order still names the first), and by
+    what it left behind where that is known.
+    """
+    mark, story = marks[index], part.story
     if mark.operation != call.operation:
         return False
     if call.operation == "addCredit":
         return mark.command == story.id
-    return mark.command in (None, story.id, story.data.get("contract_number"))
+    if mark.command not in (None, story.id, story.data.get("contract_number")):
+        return False
+    if mark.changed is None or call.wants is None:
+        return True
+    after = states[index + 1]
+    left = all(same(after[name], value) for name, value in _wants(call) if name in after)
+    return left and (part.sprawls or not _extra(mark, call, states[index]))
+
+
+def _extra(mark: Applied, call: Call, before: State) -> set[str]:
+    """What it changed and nobody named. What is filled in with a default where nothing was is no change."""
+    changed = (mark.changed or {}).items()
+    return {
+        name
+        for name, value in changed
+        if name not in (call.wants or {}) and not same(before.get(name), value)
+    }

@@ -17,9 +17,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from tests.faults.calls import calls_of
 from tests.faults.chain import GENESIS, derived, mac_of
 from tests.faults.history import Applied, Exchange, Heard, History, Sent
-from tests.faults.story import calls_of
 
 KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
 SECRET = "geheim-0815-password"

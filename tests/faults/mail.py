@@ -19,12 +19,13 @@ import aio_pika.exceptions
 from aio_pika.abc import AbstractIncomingMessage
 
 from tests.faults.history import Exchange, Heard, Sent
-from tests.faults.workload import Event, Message
+from tests.faults.workload import BULK, Event, Message
 from tests.support.amqp import message
 
 GONE = (aio_pika.exceptions.AMQPError, ConnectionError, TimeoutError, OSError, RuntimeError)
 PATIENCE = 20.0  # seconds for the confirms of a batch; a memory alarm may hold them up as long as it lasts
 MOST = 200  # messages under way at once
+OURS = ("storm.results", "storm.audit", "storm.bulk")
 
 
 @dataclass(slots=True)
@@ -108,7 +109,7 @@ def _wire(event: Event, binary: bool) -> Any:
 
 def sent(record: Record) -> Sent:
     event = record.event
-    who = event["data"].get("subscriber")
+    who = subject(event["data"])
     return Sent(
         id=event["id"],
         source=event["source"],
@@ -125,6 +126,11 @@ def sent(record: Record) -> Sent:
         depends_on=event.get("dependson"),
         queue=record.queue,
     )
+
+
+def subject(data: dict[str, Any]) -> dict[str, str] | None:
+    """The subscriber that it is about; commands of the platform's own name it without braces around."""
+    return data.get("subscriber") or (data if "username" in data else None)
 
 
 def _seconds(rfc3339: str | None) -> float | None:
@@ -181,6 +187,46 @@ class Ear:
             await message.ack()
 
 
+@dataclass(slots=True)
+class Copies:
+    """Of what a batch sends: it has no ids of ours. `records`: by id; `orders`: where the orders go as well.
+
+    RabbitMQ confirms what all queues have taken: a list that was sent to its end has been taken by the worker's.
+    """
+
+    url: str
+    orders: dict[str, Event]
+    records: dict[str, Record] = field(default_factory=dict)
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            with suppress(*GONE):
+                connection = await aio_pika.connect(self.url, timeout=5)
+                try:
+                    channel = await connection.channel()
+                    queue = await channel.declare_queue("storm.bulk", durable=True)
+                    await channel.declare_exchange(BULK, aio_pika.ExchangeType.TOPIC, durable=True)
+                    await queue.bind(BULK, "#")
+                    await queue.consume(self._take)
+                    self.ready.set()
+                    await _lost(connection, channel)
+                finally:
+                    with suppress(*GONE):
+                        await connection.close()
+            await asyncio.sleep(0.3)
+
+    async def _take(self, message: AbstractIncomingMessage) -> None:
+        if b'"batchid"' in message.body:
+            event = json.loads(message.body)
+            made = Record(event, BULK, time.time(), confirmed=True)
+            self.records.setdefault(event["id"], made).times += 1
+            self.orders.setdefault(event["id"], event)
+        with suppress(*GONE):
+            await message.ack()
+
+
 async def _lost(connection: Any, channel: Any) -> None:
     gone = asyncio.Event()
     connection.close_callbacks.add(lambda *_: gone.set())
@@ -191,10 +237,10 @@ async def _lost(connection: Any, channel: Any) -> None:
 async def depths(url: str) -> dict[str, int]:
     """Messages in the worker's queues and the storm's own that nobody holds."""
     found = {}
-    names = ("commands", "commands.bulk", "dead")
+    theirs = ("commands", "commands.bulk", "dead")
     async with await aio_pika.connect(url, timeout=5) as connection:
         channel = await connection.channel()
-        for name in (*(f"provisioning.{one}" for one in names), "storm.results", "storm.audit"):
+        for name in (*(f"provisioning.{one}" for one in theirs), *OURS):
             queue = await channel.declare_queue(name, passive=True)
             found[name] = queue.declaration_result.message_count or 0
     return found

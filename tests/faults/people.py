@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,9 +16,11 @@ from random import Random
 from typing import Any
 
 from tests.faults.arena import Arena
+from tests.faults.calls import calls_of
+from tests.faults.desk import Console
 from tests.faults.history import Act, Heard
-from tests.faults.workload import KINDS as CALL_KINDS
-from tests.support.storm import DOMAIN, OPERATION, PLATFORM
+from tests.faults.workload import Event
+from tests.support.storm import DOMAIN, PLATFORM
 from worker.bootstrap import open_stored_journal
 from worker.journal.acts import ActRefused
 from worker.journal.journal import StoredJournal
@@ -27,9 +29,6 @@ from worker.settings import load
 
 ACTOR = "storm"
 AWAY = (JournalDown, JournalError, OSError, TimeoutError)
-SUFFIX = {"outgoing": "OutgoingCalls", "incoming": "IncommingCalls", "collect": "CollectCalls",
-          "anonymous": "AnonymousCalls", "private": "PrivacyCalls", "call_center": "Entry0303"}  # fmt: skip
-assert set(SUFFIX) == set(CALL_KINDS)
 
 
 @dataclass(slots=True)
@@ -41,7 +40,9 @@ class People:
     acts: list[Act] = field(default_factory=list)
     waiting: dict[str, Heard] = field(default_factory=dict)  # parked commands that nobody has decided yet
     ended: list[Heard] = field(default_factory=list)  # without effect: may be tried again by hand
+    orders: dict[str, Event] = field(default_factory=dict)  # id -> what was sent under it, the first
     paused: bool = False
+    _console: Console | None = None
     _journal: StoredJournal | None = None
 
     def hear(self, event: Heard) -> None:
@@ -71,9 +72,7 @@ class People:
         while True:
             await asyncio.sleep(chance.expovariate(1 / every))
             try:
-                await chance.choice((self._retry, self._retry, self._cancel, self._pause, self._republish))(
-                    chance
-                )
+                await chance.choice(ACTS)(self, chance)
             except AWAY:
                 await self._lose()
 
@@ -115,15 +114,22 @@ class People:
 
     async def _took_effect(self, now: Mapping[str, Any], event: Heard) -> bool:
         """By the platform's own log. Only this command's calls went out for its key since it was begun."""
-        operation = OPERATION.get(now["type"], "")
-        if operation == "addCredit":
+        order = self._order(now, event)
+        calls = calls_of(now["type"], order["data"] if order else {}, adopted=False)
+        if any(call.operation == "addCredit" for call in calls):
             by_obs = (await self.arena.platform.ask("credits"))["by_obs"]
             return any(obs.split(" ")[0] == now["message_id"] for obs in by_obs)
         username = now["partition_key"].rpartition(":")[2].partition("@")[0]
         entries = (await self.arena.platform.ask("log", username=username, domain=DOMAIN))["log"]
         began = datetime.fromisoformat(event.data["started_at"]).timestamp()
-        names = _operations(now, event) or {operation}
+        done = {step["name"] for step in event.data.get("steps", ()) if step["status"] == "done"}
+        names = {call.operation for call in calls} - done
         return any(entry["operation"] in names and entry["at"] >= began for entry in entries)
+
+    def _order(self, now: Mapping[str, Any], event: Heard) -> Event | None:
+        """What was sent; an operator's retry has another id than that."""
+        original = event.data.get("original") or {}
+        return self.orders.get(now["message_id"]) or self.orders.get(str(original.get("id")))
 
     def _did(self, verb: str, command: str, ok: bool = True) -> None:
         self.acts.append(Act(verb, command, time.time(), ok))
@@ -172,16 +178,22 @@ class People:
                 await self._lose()
                 await asyncio.sleep(0.5)
 
+    async def _retry_many(self, chance: Random) -> None:
+        """Over the console's API, with a token."""
+        if self._console is None:
+            self._console = Console(self.arena)
+        await self._console.signed_in(await self.journal())
+        done = await self._console.retry_many(chance)
+        if done is not None:
+            self._did("retry many", "", done)
+
     async def _republish(self, chance: Random) -> None:
         journal = await self.journal()
         await journal.republish(time.time() - 10.0, False, ACTOR, "somebody lost them")
         self._did("republish", "")
 
 
-def _operations(now: Mapping[str, Any], event: Heard) -> set[str]:
-    """Of a command of several steps: those that were not finished when it was parked."""
-    if not now["type"].startswith("calls."):
-        return set()
-    done = {step["name"] for step in event.data.get("steps", ()) if step["status"] == "done"}
-    verb = "block" if now["type"] == "calls.block.v1" else "activate"
-    return {f"{verb}{name}" for name in SUFFIX.values()} - done
+ACTS: tuple[Callable[[People, Random], Awaitable[None]], ...] = (
+    *(People._retry, People._retry_many, People._retry_many),
+    *(People._cancel, People._pause, People._republish),
+)

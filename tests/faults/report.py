@@ -19,6 +19,7 @@ BAD = (
     "effects doubled",
     "effects missing",
     "wrong verdicts",
+    "unnamed fields changed",
     "out of order",
     "missing or double final results",
     "broken audit chain",

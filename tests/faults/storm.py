@@ -22,14 +22,15 @@ from tests.faults import mail
 from tests.faults.arena import DATABASE, WORKERS, Arena, opened
 from tests.faults.beside import beside
 from tests.faults.breaks import STOP
+from tests.faults.desk import KILLS, Batch
 from tests.faults.history import Applied, Heard, History
-from tests.faults.mail import Ear, Post
+from tests.faults.mail import Copies, Ear, Post
 from tests.faults.nemesis import Nemesis
 from tests.faults.people import People
 from tests.faults.platform_breaks import STANDING
 from tests.faults.workload import BULK, INTERACTIVE, Workload, write
 from tests.support.amqp import eventually
-from tests.support.storm import DOMAIN, FINAL
+from tests.support.storm import FINAL
 
 Say = Callable[[str], None]
 BALANCE = "100.00"
@@ -105,7 +106,7 @@ async def storm(plan: Plan, say: Say = lambda text: None) -> Outcome:
     say(
         f"seed {plan.seed}: {work.commands} commands about {len(work.subscribers)} subscribers and more; starting"
     )
-    async with opened(plan.seed) as arena:
+    async with opened(plan.seed, work.numbers) as arena:
         return await Storm(plan, work, arena, say).run(began)
 
 
@@ -118,10 +119,14 @@ class Storm:
         self.final: set[str] = set()
         self.results = Ear(arena.rabbit.url, "results", told=(self.people.hear, self._count))
         self.audit = Ear(arena.rabbit.url, "audit")
+        rows = max(6, plan.commands // 100)
+        self.batch = Batch(arena, plan.seed, rows, kills=0 if plan.calm else KILLS)
+        self.copies = Copies(arena.rabbit.url, self.people.orders)
         self.nemesis = Nemesis(arena, plan.seed, plan.only, plan.pace)
         self.posts: dict[str, Post] = {}
         self.left: dict[str, int] = {}
         self.platform_faults: dict[str, int] = {}
+        self.before: dict[str, Any] = {}
         self.began = 0.0
         self.phase = "starting"
 
@@ -130,25 +135,29 @@ class Storm:
             self.final.add(event.command)
 
     async def run(self, started: float) -> Outcome:
-        always = [self.results.run(), self.audit.run(), self.arena.supervise(), self._progress()]
-        async with beside(*always) as tasks:
-            await self._prepare(tasks)
-            await self._rage()
-            await self._calm_down()
+        ears = [self.results.run(), self.audit.run(), self.copies.run()]
+        async with beside(self.arena.supervise(), *ears, self._progress()) as tasks:
+            await self._prepare()
+            async with beside(self.batch.run()):
+                await self._rage()
+                await self._calm_down()
             verified = await self.arena.worker("audit", "verify", within=300)
             await self._all_heard()
-            await self._stop(tasks[2])
+            await self._stop(tasks[0])
             self.arena.take_logs_of_services()
             history = await self._history(None if verified.code == 0 else verified.out + verified.err)
         return self._outcome(history, time.monotonic() - started)
 
     # Before and while ----------------------------------------------------------------------------
 
-    async def _prepare(self, tasks: list[asyncio.Task[None]]) -> None:
-        await asyncio.wait_for(asyncio.gather(self.results.ready.wait(), self.audit.ready.wait()), 60)
-        names, platform = self.work.subscribers, self.arena.platform
-        for first in range(0, len(names), 500):
-            await platform.subscribers(names[first : first + 500], balance=BALANCE)
+    async def _prepare(self) -> None:
+        ears = (self.results, self.audit, self.copies)
+        await asyncio.wait_for(asyncio.gather(*(ear.ready.wait() for ear in ears)), 60)
+        records, platform = [*self.work.subscribers, *self.batch.records], self.arena.platform
+        for first in range(0, len(records), 500):
+            portion = [{**one, "balance": BALANCE} for one in records[first : first + 500]]
+            await platform.tell("subscribers", subscribers=portion)
+        self.before = await self._records()
         await platform.tell("switches", duplicates="double")  # a second creation must not be refused by luck
         await self.arena.until_started()
         if not self.plan.calm:
@@ -178,6 +187,7 @@ class Storm:
     async def _feed(self) -> None:
         for one in self.work.messages:
             await asyncio.sleep(max(0.0, self.began + one.at - time.time()))
+            self.people.orders.setdefault(one.event["id"], one.event)
             self.posts[one.queue].give(one)
 
     async def _confirmed(self) -> None:
@@ -209,19 +219,20 @@ class Storm:
     async def _look(self) -> dict[str, int]:
         """What is left to do, by where it stands."""
         counts = await self.arena.platform.ask("counts")
+        listed = {"the list": int(self.batch.code is None)}
         queues = await mail.depths(self.arena.rabbit.url)
         connection = await asyncpg.connect(self.arena.postgres.url(DATABASE), timeout=10)
         try:
             [found] = await connection.fetch(LEFT)
         finally:
             await connection.close()
-        return {**found, **queues, "requests at the platform": counts["pending"]}
+        return {**found, **queues, **listed, "requests at the platform": counts["pending"]}
 
     async def _all_heard(self) -> None:
         """What is published is in our queues, and taken from them."""
         for _ in range(100):
             depths = await mail.depths(self.arena.rabbit.url)
-            if not depths["storm.results"] and not depths["storm.audit"]:
+            if not any(depths[name] for name in mail.OURS):
                 return
             await asyncio.sleep(0.1)
 
@@ -250,21 +261,20 @@ class Storm:
 
     async def _history(self, audit_verify: str | None) -> History:
         platform = self.arena.platform
-        log = (await platform.ask("log"))["log"]
+        log = (await platform.ask("log", secrets="1"))["log"]
         charges = (await platform.ask("charges"))["charges"]
         self.platform_faults = (await platform.ask("counts"))["faults"]
-        state = {
-            f"{one['username']}@{one['domain']}": one for one in (await platform.ask("state"))["subscribers"]
-        }
+        state = await self._records()
         records = [record for post in self.posts.values() for record in post.records.values()]
         return History(
-            sent=[mail.sent(record) for record in records],
+            sent=[mail.sent(record) for record in (*records, *self.copies.records.values())],
             applied=[_applied(entry) for entry in log] + [_charged(one, len(log)) for one in charges],
             heard=[*self.results.heard, *self.audit.heard],
             faults=sorted(self.nemesis.done, key=lambda fault: fault.began),
             acts=self.people.acts,
-            balances_before={f"{name}@{DOMAIN}": Decimal(BALANCE) for name in self.work.subscribers},
-            balances_after={name: Decimal(one["balance"]) for name, one in state.items()},
+            balances_before={name: Decimal(BALANCE) for name in self.before},
+            balances_after={name: Decimal(one["balance"]) for name, one in state.items() if "balance" in one},
+            subscribers_before=self.before,
             subscribers_after=state,
             logs=tuple(self.arena.logs),
             audit_verify=audit_verify,
@@ -272,6 +282,17 @@ class Storm:
             secrets=(*self.work.secrets, *self.arena.secrets),
             key=(self.arena.folder / "worker.key").read_text().strip(),
         )
+
+    async def _records(self) -> dict[str, Any]:
+        """The platform's own, by "user@domain", passwords and what else is the subscriber's included."""
+        people = (await self.arena.platform.ask("state", secrets="1"))["subscribers"]
+        state = {f"{one['username']}@{one['domain']}": dict(one) for one in people}
+        objects = await self.arena.platform.ask("objects")
+        for table, name in (("dids", "aliasUsername"), ("locations", "contact")):
+            for row in objects[table]:
+                record = state.setdefault(f"{row['username']}@{row['domain']}", {})
+                record[f"{table}/{row[name]}"] = record.get(f"{table}/{row[name]}", 0) + 1
+        return state
 
     async def _unfinished(self) -> dict[str, str]:
         connection = await asyncpg.connect(self.arena.postgres.url(DATABASE), timeout=30)
@@ -333,7 +354,8 @@ SELECT (SELECT count(*) FROM commands WHERE finished_at IS NULL) AS commands,
        (SELECT count(*) FROM identities WHERE status IS NULL AND role = 'duplicate') AS duplicates,
        (SELECT count(*) FROM outbox WHERE published_at IS NULL) AS outbox,
        (SELECT count(*) FROM audit WHERE published_at IS NULL) AS audit,
-       (SELECT count(*) FROM lanes WHERE window_opened IS NOT NULL) AS windows
+       (SELECT count(*) FROM lanes WHERE window_opened IS NOT NULL) AS windows,
+       (SELECT count(*) FROM console_acts WHERE state = 'going') AS acts
 """
 
 
@@ -363,6 +385,7 @@ def _applied(entry: Mapping[str, Any]) -> Applied:
         str(named).split(" ")[0] if named else None,
         amount,
         entry["at"],
+        entry["changed"],
     )
 
 

@@ -14,73 +14,12 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 
+from tests.faults.calls import Call, calls_of
 from tests.faults.history import Heard, History, Sent
 
 FINAL = ("succeeded", "rejected", "cancelled", "expired")
 INQUIRIES = ("command.cancel.v1", "command.get.v1")  # answered at once, they stand in no line
 Name = tuple[str, str]  # source, id
-
-
-# ---------------------------------------------------------------- what a command asks of the platform
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call of the platform that a command is made of.
-
-    `once`: a second one would be a second effect. `flag`: the field that shows it and the value it then has;
-    None where no read of the platform shows it.
-    """
-
-    operation: str
-    once: bool = False
-    flag: tuple[str, bool] | None = None
-
-
-CALLS: Mapping[str, tuple[str, str, str | None, bool]] = {
-    # kind of calls -> blocking, unblocking, the field, its value when blocked
-    "outgoing": ("blockOutgoingCalls", "activateOutgoingCalls", "activeOutgoingCalls", False),
-    "incoming": ("blockIncommingCalls", "activateIncommingCalls", "activeIncomingCalls", False),
-    "collect": ("blockCollectCalls", "activateCollectCalls", "blockCollectCalls", True),
-    "anonymous": ("blockAnonymousCalls", "activateAnonymousCalls", "blockAnonymousCalls", True),
-    "private": ("blockPrivacyCalls", "activatePrivacyCalls", None, True),
-    "call_center": ("blockEntry0303", "activateEntry0303", "blockEntry0303", True),
-}
-PLAIN: Mapping[str, Call] = {
-    "subscriber.remove.v1": Call("removeSubscriber", once=True),
-    "subscriber.block.v1": Call("blockSubscriber"),
-    "subscriber.activate.v1": Call("activateSubscriber"),
-    "credit.add.v1": Call("addCredit", once=True),
-}
-FLAGS: Mapping[str, tuple[str, bool]] = {
-    operation: (shown, value)
-    for block, unblock, shown, blocked in CALLS.values()
-    if shown is not None
-    for operation, value in ((block, blocked), (unblock, not blocked))
-}
-IGNORED = frozenset({"reloadSubscriber", "call", "foreign"})  # no effect that anybody is owed
-
-
-def calls_of(type_: str, data: Mapping[str, Any], adopted: bool) -> tuple[Call, ...]:
-    """In their order. `adopted`: a create found the subscriber there already."""
-    if type_ in PLAIN:
-        return (PLAIN[type_],)
-    if type_ in ("calls.block.v1", "calls.unblock.v1"):
-        kinds = [CALLS[kind] for kind in dict.fromkeys(data.get("kinds") or ["outgoing"]) if kind in CALLS]
-        names = [block if type_ == "calls.block.v1" else unblock for block, unblock, _, _ in kinds]
-        return tuple(Call(name, flag=FLAGS.get(name)) for name in names)
-    if type_ == "subscriber.create.v1":
-        return tuple(_creating(data, adopted))
-    return ()
-
-
-def _creating(data: Mapping[str, Any], adopted: bool) -> Iterable[Call]:
-    if not adopted:
-        yield Call("insertSubscriber", once=True)
-    elif data.get("if_exists") == "update":
-        yield Call("updateSubscriber")
-    if data.get("cps") is not None or data.get("keep_alive") is not None:
-        yield Call("updateSubscriberServices")
 
 
 # ---------------------------------------------------------------- stories
@@ -160,8 +99,13 @@ class Story:
 
     @property
     def amount(self) -> Decimal | None:
-        given = self.data.get("amount")
+        given = self.data.get("amount", self.data.get("value"))
         return Decimal(given) if isinstance(given, str) else None
+
+    @property
+    def books(self) -> bool:
+        """It moves money."""
+        return any(call.operation == "addCredit" for call in self.calls)
 
     @property
     def doubted(self) -> bool:

@@ -17,14 +17,16 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
+from tests.faults.wishes import AMOUNTS, WISHES, Life
 from tests.support.amqp import command
 from tests.support.storm import DOMAIN, PLATFORM
 
 INTERACTIVE, BULK = "provisioning.commands", "provisioning.commands.bulk"
 SOURCES = {INTERACTIVE: "/storm/crm", BULK: "/storm/batch"}
 CREDIT_MAX = "500.00"
+NUMBERED = 8  # every so many-th subscriber has a number that may be given to it
+DRESSED = ("credit", "calls", "password", "forwarding", "number", "sippulse")
 KINDS = ("outgoing", "incoming", "collect", "anonymous", "private", "call_center")
-AMOUNTS = ("1.00", "2.50", "5.00", "10.00", "25.50", "100.00")  # calls cost less than the least of them
 
 Event = dict[str, Any]
 
@@ -47,20 +49,15 @@ class Message:
         return {**self.event, **given}
 
 
-@dataclass(slots=True)
-class Life:
-    """One subscriber, as far as it would be without faults."""
-
-    username: str
-    queue: str
-    there: bool
-
-
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """`secrets`: what must appear nowhere; each password of the storm holds the first of them."""
+    """`secrets`: what must appear nowhere; each password of the storm holds the first of them.
 
-    subscribers: tuple[str, ...]
+    `subscribers`: records that the platform has before; `numbers`: those it has to give.
+    """
+
+    subscribers: tuple[Event, ...] = field(repr=False)
+    numbers: tuple[str, ...] = field(repr=False)
     messages: tuple[Message, ...]
     commands: int
     secrets: tuple[str, ...] = field(repr=False)
@@ -79,21 +76,30 @@ class Author:
         self.chance = Random(f"{seed}/workload")
         self.mark = f"geheim{self.chance.randrange(16**12):012x}"
         self.lives = [self._life(number) for number in range(subscribers)]
-        self.old = tuple(life.username for life in self.lives if life.there)
+        self.old = tuple(self._record(life) for life in self.lives if life.there)
+        self.numbers = tuple(life.number for life in self.lives if life.number)
         self.messages: list[Message] = []
         self.named = 0
         self.recent: dict[str, list[Event]] = {INTERACTIVE: [], BULK: []}
         self.weights = [1 / (place + subscribers / 4) for place in range(subscribers)]  # some are busier
 
     def _life(self, number: int) -> Life:
-        return Life(f"55119{number:07}", BULK if number % 3 == 0 else INTERACTIVE, number % 5 != 0)
+        queue, there = BULK if number % 3 == 0 else INTERACTIVE, number % 5 != 0
+        own = f"551130{number:06}" if number % NUMBERED == 1 else ""
+        return Life(f"55119{number:07}", queue, there, portal=f"{self.mark}-portal", number=own)
+
+    def _record(self, life: Life) -> Event:
+        """As whole as an update needs it, which writes back all of it."""
+        secrets = {"password": f"{self.mark}-sip", "passwordPortal": life.portal}
+        more = {"emailAddress": f"{life.username}@{DOMAIN}", "profile": "residential", "ratePlanId": 3}
+        return {**life.name, **secrets, **more, "countryCode": 55, "areaCode": 11, "callLimit": 2}
 
     def write(self) -> Workload:
         for at in self._moments():
             [life] = self.chance.choices(self.lives, self.weights)
             self._turn(life, at)
         self.messages.sort(key=lambda one: one.at)
-        return Workload(self.old, tuple(self.messages), self.named, (self.mark,))
+        return Workload(self.old, self.numbers, tuple(self.messages), self.named, (self.mark,))
 
     def _moments(self) -> list[float]:
         """Two thirds spread evenly, a third in bursts of half a second; fewer than commands, for some bring more."""
@@ -110,7 +116,7 @@ class Author:
     def _turn(self, life: Life, at: float) -> None:
         event = self._next(life)
         [dress] = self.chance.choices(list(DRESSES), list(DRESSES.values()))
-        if event["type"].partition(".")[0] in ("credit", "calls") and dress is not None:
+        if event["type"].partition(".")[0] in DRESSED and dress is not None:
             dress(self, event, life, at)
         else:
             self._put(event, life, at)
@@ -125,9 +131,14 @@ class Author:
         [make] = self.chance.choices(list(ORDERS), list(ORDERS.values()))
         return make(self, life)
 
+    def _wish(self, life: Life) -> Event:
+        [make] = self.chance.choices(list(WISHES), list(WISHES.values()))
+        type_, data = make(self.chance, life, f"{self.mark}-{self.named + 1}")
+        return self._named(type_, life.queue, data)
+
     def _event(self, kind: str, life: Life, **data: Any) -> Event:
-        who = {"username": life.username, "domain": DOMAIN}
-        return self._named(f"{kind}.v1", life.queue, {"platform": PLATFORM, "subscriber": who, **data})
+        data = {"platform": PLATFORM, "subscriber": life.name, **data}
+        return self._named(f"{kind}.v1", life.queue, data)
 
     def _named(self, type_: str, queue: str, data: Event, **attributes: Any) -> Event:
         self.named += 1
@@ -147,6 +158,7 @@ class Author:
     # Orders ----------------------------------------------------------------------------------------
 
     def _create(self, life: Life, **more: Any) -> Event:
+        life.portal = f"{self.mark}-portal"
         event = self._event(
             "subscriber.create",
             life,
@@ -236,10 +248,11 @@ class Author:
 
 # How often, among the commands about a subscriber that is there.
 ORDERS: dict[Callable[[Author, Life], Event], float] = {
-    Author._credit: 44,
-    Author._calls: 20,
-    Author._state: 12,
-    Author._read: 12,
+    Author._credit: 32,
+    Author._calls: 16,
+    Author._wish: sum(WISHES.values()),
+    Author._state: 8,
+    Author._read: 8,
     Author._remove: 4,
     Author._create_again: 4,
     Author._too_much: 1.5,

@@ -23,6 +23,7 @@ import aio_pika
 import asyncpg
 
 from tests.faults.history import Applied, Exchange, Heard, History, Sent
+from tests.faults.mail import subject
 from tests.support import amqp
 from tests.support.amqp import Listener, Sender, eventually
 from tests.support.storm import DOMAIN, FINAL, PLATFORM, Order, Sippulse
@@ -129,7 +130,7 @@ class Stage:
 
     async def send(self, *orders: Order) -> None:
         for one in orders:
-            who = one["data"].get("subscriber")
+            who = subject(one["data"])
             subscriber = f"{who['username']}@{who['domain']}" if who else ""
             self.sent.append(
                 Sent(
@@ -188,7 +189,7 @@ class Stage:
         state = (await self.platform.ask("state"))["subscribers"]
         return History(
             sent=self.sent,
-            applied=[applied(entry) for entry in (await self.platform.ask("log"))["log"]],
+            applied=[applied(entry) for entry in (await self.platform.ask("log", secrets="1"))["log"]],
             heard=[*self.results.events, *self.audit.events],
             subscribers_after={f"{one['username']}@{one['domain']}": one for one in state},
             logs=tuple(process.log_file for process in self.workers.processes),
@@ -207,6 +208,7 @@ def applied(entry: Mapping[str, Any]) -> Applied:
         str(arguments.get("obs", "")).partition(" ")[0] if credit else None,
         Decimal(str(arguments["value"])) if credit else None,
         entry["at"],
+        entry.get("changed"),
     )
 
 
