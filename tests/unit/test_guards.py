@@ -96,6 +96,24 @@ async def test_rule_4_2_nobody_starves_behind_an_endless_row_of_urgent_ones(
         all_of_them.create_task(patient())
 
 
+async def test_rule_7_3_who_waits_by_a_slow_rate_does_not_wait_for_it_after_it_was_raised() -> None:
+    rate = Rate(0.01)
+    waiting = asyncio.create_task(rate.take())  # a hundred seconds away
+    await asyncio.sleep(0)
+    rate.per_second = 100.0
+    async with asyncio.timeout(10):
+        await waiting
+
+
+async def test_rule_7_3_a_rate_that_was_lowered_keeps_nothing_of_the_old_burst() -> None:
+    rate = Rate(1000.0)
+    rate.per_second = 2.0
+    await rate.take()
+    began = time.monotonic()
+    await asyncio.gather(*(rate.take() for _ in range(3)))
+    assert time.monotonic() - began >= 0.4
+
+
 async def test_one_that_leaves_the_line_costs_no_call() -> None:
     rate = Rate(20.0)
     await asyncio.gather(*(rate.take() for _ in range(20)))

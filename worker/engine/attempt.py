@@ -18,7 +18,7 @@ from worker.domain.outcome import Busy, Ill, NotSent, Outcome, Refused, Unclear
 from worker.engine.doubt import read_again
 from worker.engine.line import Line
 from worker.engine.pages import NobodyTakes
-from worker.engine.went import GIVEN_BACK, PAST_ITS_TIME, Went, credit_of, label, unresolved
+from worker.engine.went import GIVEN_BACK, PAST_ITS_TIME, PAUSED, Went, credit_of, label, unresolved
 from worker.journal.port import Claim, EvidenceRow
 from worker.messages.errors import Code, Problem
 from worker.platforms.port import LeaseLost, Order, Step, Unread
@@ -39,12 +39,19 @@ async def attempt(claim: Claim, line: Line) -> Went | None:
         return Went(Finish(), outcome="nothing_left")
     if past_its_time(claim):
         return Went(PAST_ITS_TIME, outcome="expired")
-    if line.closed:
-        return Went(GIVEN_BACK, outcome="given_back")
+    if (back := not_now(claim, line)) is not None:
+        return back
     step, left = todo[0], todo[1:]
     if step.effect.needs_evidence:
         return await call_with_evidence(claim, line, step, left)
     return await call_plainly(claim, line, step, left)
+
+
+def not_now(claim: Claim, line: Line, step: Step | None = None) -> Went | None:
+    """Nothing new is to be begun: the platform is stopped, or a person has paused such commands."""
+    if line.closed:
+        return Went(GIVEN_BACK, step, outcome="given_back")
+    return Went(PAUSED, step, outcome="paused") if line.paused(claim) else None
 
 
 def remaining(plan: Sequence[Step], finished: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
@@ -74,8 +81,8 @@ def past_its_time(claim: Claim) -> bool:
 async def call_plainly(claim: Claim, line: Line, step: Step, left: tuple[Step, ...]) -> Went | None:
     """Reads, and what may be repeated without harm once the window has ended: the claim is their "sent"."""
     await line.turn(claim)
-    if line.closed:
-        return Went(GIVEN_BACK, step, outcome="given_back")
+    if (back := not_now(claim, line, step)) is not None:
+        return back
     if (over := await line.over_limit(claim, step)) is not None:
         return Went(Park(over), step, left, "over_limit")
     # It came in as a creation, of which a rescue takes a claim without the mark for not begun.
@@ -123,8 +130,8 @@ async def call_with_evidence(claim: Claim, line: Line, step: Step, left: tuple[S
     if (judged := judged_before(claim, line, step, left, since)) is not None:
         return judged
     await line.turn(claim)
-    if line.closed:
-        return Went(GIVEN_BACK, step, outcome="given_back")
+    if (back := not_now(claim, line, step)) is not None:
+        return back
     if (over := await line.over_limit(claim, step)) is not None:
         return Went(Park(over), step, left, "over_limit")
     if not await line.mark_sent(claim, EvidenceRow(step.name, claim.attempts, "before", before)):

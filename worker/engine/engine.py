@@ -112,7 +112,8 @@ class Engine:
 
     def _show(self, line: Line) -> None:
         state = line.state
-        for why, value in (("held", state.held), ("paused", state.paused_by), ("broken", state.broken_since)):
+        paused = state.paused_by or state.halted
+        for why, value in (("held", state.held), ("paused", paused), ("broken", state.broken_since)):
             self._telemetry.stopped.labels(line.name, why).set(1 if value else 0)
         self._telemetry.open_windows.labels(line.name).set(state.open_windows)
         self._telemetry.running.labels(line.name).set(self._runners[line.name].running)

@@ -51,23 +51,45 @@ class Rate:
     def __init__(self, per_second: float) -> None:
         self._tokens = per_second
         self._at = time.monotonic()
-        self.per_second = per_second
+        self._per_second = per_second
         self._line: list[tuple[float, int, asyncio.Future[None]]] = []
         self._numbers = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def per_second(self) -> float:
+        return self._per_second
+
+    @per_second.setter
+    def per_second(self, wanted: float) -> None:
+        """Those who wait go by the new one at once, however long the next turn was away."""
+        if wanted == self._per_second:
+            return
+        self._fill()
+        self._per_second = wanted
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._arm()
 
     async def take(self, priority: int = 1) -> None:
         """Wait for a token. Each degree of `priority` (0 is the highest) is as if one had come 2 s earlier: not
         more, for whoever waits has a claim, which must not lapse behind an endless row of more urgent ones.
         """
+        if (turn := self.join(priority)) is not None:
+            await turn
+
+    def join(self, priority: int = 1) -> asyncio.Future[None] | None:
+        """The same: None where a token was there, else what is done when the turn has come. Whoever does not wait
+        for it cancels it."""
         self._fill()
         if not self._line and self._tokens >= 1:
             self._tokens -= 1
-            return
+            return None
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._line, (self._at + priority * HEAD_START, next(self._numbers), turn))
         self._arm()
-        await turn
+        return turn
 
     def _fill(self) -> None:
         now, burst = time.monotonic(), max(self.per_second, 1.0)

@@ -70,20 +70,50 @@ class Line:
         return min(ours, max(served, 1))
 
     @property
+    def rate(self) -> float:
+        """Calls a second, all processes together: as the settings say, or less while an operator has lowered it."""
+        lowered = self.state.lowered_rate
+        return self.settings.rate if lowered is None else min(lowered, self.settings.rate)
+
+    @property
     def closed(self) -> bool:
         """Nothing is to go out: we stop, or the platform is held, paused or broken."""
         return self.stopping or self.state.stopped
+
+    def paused(self, claim: Claim) -> bool:
+        """It is to begin nothing: a person has paused its command, its sender or its batch since it was claimed."""
+        view = claim.view
+        return any(one.holds(view.type or "", view.source or "", view.batch_id) for one in self.state.pauses)
 
     def learn(self, state: PlatformState) -> None:
         """What the last heartbeat said of the platform and of those who share it."""
         if self.state.broken_since and not state.broken_since:
             self._breaker.reset()
         self.state = state
-        self._rate.per_second = self.settings.rate / max(state.processes, 1)
+        self._rate.per_second = self.rate / max(state.processes, 1)
 
     async def turn(self, claim: Claim) -> None:
         """Wait for our turn by the rate. Before the "sent" mark, so that its lease is not spent on waiting."""
-        await self._rate.take(claim.priority)
+        if (turn := self._rate.join(claim.priority)) is None:
+            return
+        lease = claim.lease_until - claim.now
+        try:
+            while not (await asyncio.wait([turn], timeout=lease / 4))[0]:
+                if not await self._renewed(claim, lease):
+                    break  # the next check of it says so, before anything goes out
+        finally:
+            turn.cancel()  # nobody else's, where it has not come
+
+    async def _renewed(self, claim: Claim, lease: float) -> bool:
+        """At a rate that was lowered far a turn may be away for longer than a lease."""
+        asked = boottime()
+        try:
+            ours = await self._journal.renew(claim)
+        except JournalDown:
+            return True
+        if ours:
+            self.guards[claim.id, claim.fence].renew(asked + lease)
+        return ours
 
     async def call(self, step: Step, claim: Claim) -> Reply:
         """One call, whose turn has come. While no byte was sent, and that quickly, it is tried again at once."""
@@ -160,7 +190,7 @@ class Line:
 
     async def look(self, step: Step, before: Reading | None, claim: Claim) -> Reading | Unread:
         """A reading. For the breaker it is as good as a call."""
-        await self._rate.take(claim.priority)
+        await self.turn(claim)
         found = await self.platform.look(step, before)
         if isinstance(found, Reading):
             self._breaker.reset()

@@ -27,6 +27,8 @@ class Went:
 
 # Not begun: the claim is given back as it was, its attempt too.
 GIVEN_BACK = Again(0.0, "given back", counted=False, failing=False)
+# A person has paused it meanwhile; the next claim sets it aside. Not at once: that person may just have let it go on.
+PAUSED = Again(0.5, "paused", counted=False, failing=False)
 # The sweep ends it within this time.
 PAST_ITS_TIME = Again(0.5, "past its expirytime", counted=False, failing=False)
 

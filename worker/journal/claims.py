@@ -168,6 +168,20 @@ async def mark_sent(tx: Tx, core: Core, claims: Sequence[tuple[Claim, EvidenceRo
     return [claim.id in ours for claim, _ in claims]
 
 
+async def renew(tx: Tx, claim: Claim) -> bool:
+    """Its lease begins anew, and nothing is said to have been sent. False: it has ended."""
+    changed = await tx.run(
+        "UPDATE commands SET lease_until = $4::float8 WHERE id = $1 AND owner = $2 AND fence = $3"
+        " AND lease_until > $5::float8",
+        claim.id,
+        claim.owner,
+        claim.fence,
+        tx.now + claim.lease_until - claim.now,
+        tx.now,
+    )
+    return changed == 1
+
+
 def _still_ours(claim: Claim, row: Row) -> bool:
     return bool(row["id"] == claim.id and row["fence"] == claim.fence and row["owner"] == claim.owner)
 

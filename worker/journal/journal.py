@@ -97,6 +97,9 @@ class StoredJournal:
     async def mark_sent(self, claimed: Sequence[tuple[Claim, EvidenceRow | None]]) -> list[bool]:
         return await self.run(lambda tx: claims.mark_sent(tx, self.core, claimed))
 
+    async def renew(self, claim: Claim) -> bool:
+        return await self.run(lambda tx: claims.renew(tx, claim))
+
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         return await self.run(lambda tx: claims.settle(tx, self.core, settlements))
 
@@ -265,8 +268,8 @@ class StoredJournal:
     ) -> dict[str, Any]:
         return await self.run(lambda tx: acts.resolve(tx, self.core, name, applied, actor, reason, waive))
 
-    async def retry(self, name: str, actor: str, reason: str) -> dict[str, Any]:
-        return await self.run(lambda tx: acts.retry(tx, self.core, name, actor, reason))
+    async def retry(self, name: str, actor: str, reason: str, dependents: bool = False) -> dict[str, Any]:
+        return await self.run(lambda tx: acts.retry(tx, self.core, name, actor, reason, dependents=dependents))
 
     async def edit(
         self,
@@ -275,6 +278,7 @@ class StoredJournal:
         check: Callable[[str, Mapping[str, Any]], None],
         actor: str,
         reason: str,
+        dependents: bool = False,
     ) -> dict[str, Any]:
         """Retry with some fields replaced. `check(type, data)` raises ActRefused when the result is not valid."""
 
@@ -282,7 +286,7 @@ class StoredJournal:
             row, data = await acts.data_of(tx, self.core, name)
             data = acts.merged(data, changes)
             check(row["type"], data)
-            return await acts.retry(tx, self.core, name, actor, reason, data)
+            return await acts.retry(tx, self.core, name, actor, reason, data, dependents)
 
         return await self.run(work)
 
