@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -152,7 +153,7 @@ async def test_what_took_effect_of_a_failed_row_is_not_sent_again(
     await end(journal, well=False)
     assert await batches.gather_all(batch) == {"failed": 1}
     again = await sends(batches, batch, offer, retry=True)
-    assert again.parts == ((1, f"{send.parts[1][1]}/again-1", send.parts[0][1]),)
+    assert again.parts == ((1, f"{send.parts[1][1]}/again-1", None),)
 
 
 async def test_what_did_not_run_because_an_earlier_one_failed_is_skipped(
@@ -191,6 +192,105 @@ async def test_a_person_who_runs_a_failed_command_again_mends_the_row(
     await arrive(journal, batch, send)
     await end(journal, well=False)
     await journal.retry(send.parts[0][1], "ana", "the subscriber is there now")
+    await end(journal)
+    assert await batches.gather_all(batch) == {"done": 1}
+
+
+async def test_a_row_that_had_failed_is_mended_by_the_person_who_runs_it_again(
+    journal: StoredJournal, batches: Batches
+) -> None:
+    batch = await batches.begin(new())
+    send = await sends(batches, batch, row(batches, "a", made={"0 password": "one"}))
+    await arrive(journal, batch, send)
+    await end(journal, well=False)
+    assert await batches.gather_all(batch) == {"failed": 1}
+    await journal.retry(send.parts[0][1], "ana", "the subscriber is there now")
+    assert await offered(batches, batch, row(batches, "a"), retry=True) == [Known(send.row, "open")]
+    await end(journal)
+    assert await batches.gather_all(batch) == {"done": 1}
+
+
+async def test_a_retry_of_failed_rows_goes_on_behind_what_a_person_ran_again(
+    journal: StoredJournal, batches: Batches
+) -> None:
+    """Not behind the failed original, on which nothing may depend."""
+    batch = await batches.begin(new())
+    chained = row(batches, "a", types=CHAIN)
+    send = await sends(batches, batch, chained)
+    await arrive(journal, batch, send, CHAIN)
+    await end(journal, well=False)
+    await journal.sweep()
+    assert await batches.gather_all(batch) == {"failed": 1}
+    await journal.retry(send.parts[0][1], "ana", "it works now")
+    await end(journal)
+    again = await sends(batches, batch, chained, retry=True)
+    assert again.parts == ((1, f"{send.parts[1][1]}/again-1", None),)
+    await arrive(journal, batch, again, CHAIN)
+    await end(journal)
+    assert await batches.gather_all(batch) == {"done": 1}
+
+
+async def test_two_runs_at_once_send_one_password(batches: Batches) -> None:
+    batch = await batches.begin(new())
+    both = await asyncio.gather(
+        *(
+            batches.offer(batch, [row(batches, "a", made={"0 password": word})], False)
+            for word in ("one", "two")
+        )
+    )
+    assert len({tuple(send.made.items()) for [send] in both if isinstance(send, Send) and send.made}) == 1
+
+
+async def gone(journal: StoredJournal, batches: Batches) -> Batch:
+    """The batch was purged, its identities were not; and it is begun again."""
+    await batches.all_sent("friday")
+    while await journal.run(lambda tx: purge(tx, journal.core, 10)):
+        pass
+    assert await batches.find("friday") is None
+    return await batches.begin(new())
+
+
+async def test_a_purged_batch_that_is_run_again_makes_no_passwords_that_nobody_uses(place: Any) -> None:
+    journal = await place.open(retention=-1.0)
+    batches = Batches(journal)
+    batch = await batches.begin(new())
+    first = await sends(batches, batch, row(batches, "a", types=CHAIN, made={"0 password": "one"}))
+    await arrive(journal, batch, first, CHAIN)
+    await end(journal)
+    await journal.sweep()
+    await end(journal)
+    assert await batches.gather_all(batch) == {"done": 1}
+    batch = await gone(journal, batches)
+    offer = row(batches, "a", types=CHAIN, made={"0 password": "two"})
+    [known] = await offered(batches, batch, offer, retry=True)
+    assert isinstance(known, Known)
+    assert known.state == "done"
+    assert [r["made_sealed"] for r in await select(journal, "SELECT made_sealed FROM batch_rows")] == [None]
+    # One that nobody has sent yet is sent as ever.
+    assert (await sends(batches, batch, row(batches, "b", made={"0 password": "three"}))).made == {
+        "0 password": "three"
+    }
+
+
+async def test_a_failed_row_of_a_purged_batch_goes_again_with_a_password_of_its_own(place: Any) -> None:
+    journal = await place.open(retention=-1.0)
+    batches = Batches(journal)
+    batch = await batches.begin(new())
+    await arrive(journal, batch, await sends(batches, batch, row(batches, "a", made={"0 password": "one"})))
+    await end(journal, well=False)
+    assert await batches.gather_all(batch) == {"failed": 1}
+    await arrive(journal, batch, await sends(batches, batch, row(batches, "a"), retry=True))
+    await end(journal, well=False)
+    assert await batches.gather_all(batch) == {"failed": 1}
+    batch = await gone(journal, batches)
+    offer = row(batches, "a", made={"0 password": "two"})
+    [known] = await offered(batches, batch, offer)
+    assert isinstance(known, Known)
+    assert known.state == "failed"
+    again = await sends(batches, batch, offer, retry=True)
+    assert again.made == {"0 password": "two"}
+    assert (await sends(batches, batch, row(batches, "a", made={"0 password": "three"}))).made == again.made
+    await arrive(journal, batch, again)
     await end(journal)
     assert await batches.gather_all(batch) == {"done": 1}
 

@@ -57,6 +57,12 @@ def row_state(parts: Sequence[Part]) -> str:
     return "parked" if State.PARKED in states else "sent"
 
 
+def since_failed(parts: Sequence[Part]) -> str:
+    """Of a row that had failed: a person may have run its commands again, and the newest ending counts."""
+    unknown = any(part.state is None for part in parts)  # it was refused, and the quarantine has forgotten it
+    return "failed" if unknown or not parts else row_state(parts)
+
+
 async def parts_of(
     tx: Tx, core: Core, source: str, rows: Sequence[int], *, outputs: bool = False, datas: bool = False
 ) -> dict[int, list[Part]]:
@@ -134,9 +140,9 @@ def _not_arrived(made: Row, refused: Row | None) -> Part:
 
 
 async def gather(
-    tx: Tx, core: Core, batch: Row, after: int, limit: int
+    tx: Tx, core: Core, batch: Row, after: int, limit: int, states: Sequence[str] = OPEN
 ) -> tuple[dict[str, int], int, int | None]:
-    """Write down how a portion of the open rows stands.
+    """Write down how a portion of the rows in `states` stands.
 
     Returns what changed by state ({"sent": -3, "done": 3}), how many rows were looked at, and the last of
     them (None: there was none).
@@ -145,7 +151,7 @@ async def gather(
         "SELECT id, state FROM batch_rows WHERE batch_id = $1 AND state = ANY($2::text[]) AND id > $3"
         " ORDER BY id LIMIT $4",
         batch["id"],
-        list(OPEN),
+        list(states),
         after,
         limit,
     )
@@ -156,18 +162,22 @@ async def gather(
         own = parts.get(row["id"], [])
         if row["state"] == "sending" and any(part.state is None for part in own):
             continue  # nobody knows yet whether RabbitMQ has it
-        state = row_state(own)
+        state = since_failed(own) if row["state"] == "failed" else row_state(own)
         if state != row["state"]:
             updates.append((row["id"], state))
             changes[row["state"]] -= 1
             changes[state] += 1
+    await settle_rows(tx, updates)
+    return dict(changes), len(rows), rows[-1]["id"] if rows else None
+
+
+async def settle_rows(tx: Tx, updates: Sequence[tuple[int, str]]) -> None:
+    """Rows (id, state). The passwords of one that is done are needed by nobody but who reads the operator's own file."""
     await tx.many(
-        # The passwords of a row that is done are needed by nobody but who reads the operator's own file.
         "UPDATE batch_rows SET state = $2, made_sealed = CASE WHEN $2::text = 'done' THEN NULL ELSE made_sealed END"
         " WHERE id = $1",
         updates,
     )
-    return dict(changes), len(rows), rows[-1]["id"] if rows else None
 
 
 def source_of(name: str) -> str:

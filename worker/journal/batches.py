@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.journal.batch_care import try_cancel, waiting
-from worker.journal.batch_endings import OPEN, Part, gather, parts_of, row_state, source_of
+from worker.journal.batch_endings import OPEN, Part, gather, parts_of, row_state, since_failed, source_of
 from worker.journal.batch_offers import Batch, Known, Offered, Send, message_id, offer
 from worker.journal.core import Core, write_audit
 from worker.journal.driver import Row, Tx
@@ -270,21 +270,21 @@ class Batches:
         return await self._journal.run(work)
 
     async def gather(
-        self, batch: Batch, after: int = 0, limit: int = 500
+        self, batch: Batch, after: int = 0, limit: int = 500, states: Sequence[str] = OPEN
     ) -> tuple[dict[str, int], int, int | None]:
         """See `batch_endings.gather`."""
 
         async def work(tx: Tx) -> tuple[dict[str, int], int, int | None]:
             [row] = await tx.rows("SELECT * FROM batches WHERE id = $1", batch.id)
-            return await gather(tx, self.core, row, after, limit)
+            return await gather(tx, self.core, row, after, limit, states)
 
         return await self._journal.run(work)
 
     async def gather_all(self, batch: Batch) -> dict[str, int]:
-        """All open rows once; then the rows by state."""
+        """All rows once that are open, or failed (a person may have run them again); then the rows by state."""
         last: int | None = 0
         while last is not None:
-            _, _, last = await self.gather(batch, last)
+            _, _, last = await self.gather(batch, last, states=(*OPEN, "failed"))
         return await self.counts(batch)
 
     async def open_numbers(self, batch: Batch, limit: int = 10) -> list[int]:
@@ -346,6 +346,8 @@ def _line(core: Core, row: Row, parts: list[Part]) -> Line:
     state = row["state"]
     if state in ("sent", "parked") and parts:
         state = row_state(parts)
+    elif state == "failed":
+        state = since_failed(parts)
     keys = core.vault.open(row["keys_sealed"]) if core.vault.can_open(row["keys_sealed"]) else {}
     problem = json.loads(row["problem"]) if row["problem"] else None
     return Line(row["number"], state, bool(row["changed"]), keys, tuple(parts), problem)
