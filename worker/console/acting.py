@@ -37,13 +37,22 @@ async def _refused(office: Office, person: Person, act: str, number: int, error:
     return Wrong(str(error), 404 if str(error).startswith("no command") else 409)
 
 
-async def simple(office: Office, person: Person, act: str, number: int, reason: str) -> dict[str, Any]:
-    """Retry, cancel or archive one command. Raises NotAllowed, or Wrong where its state forbids it."""
+async def simple(
+    office: Office, person: Person, act: str, number: int, reason: str, dependents: bool = False
+) -> dict[str, Any]:
+    """Retry, cancel or archive one command. Raises NotAllowed, or Wrong where its state forbids it.
+
+    `dependents`: of a retry, those that ended because this one did come along.
+    """
     await office.allowed(person, "operator", act, command=number)
     why = reasoned(reason)
     journal = office.journal.journal
     does = {"retry": journal.retry, "cancel": journal.cancel, "archive": journal.archive}[act]
+    if dependents and act != "retry":
+        raise Wrong("dependents come along with a retry only")
     try:
+        if dependents:
+            return await journal.retry(f"#{number}", person.name, why, dependents)
         return await does(f"#{number}", person.name, why)
     except ActRefused as error:
         raise await _refused(office, person, act, number, error) from None
@@ -83,7 +92,9 @@ async def data_without_secrets(office: Office, number: int) -> dict[str, Any]:
     return dict(without_secrets(data))
 
 
-async def edit(office: Office, person: Person, number: int, text: str, reason: str) -> dict[str, Any]:
+async def edit(
+    office: Office, person: Person, number: int, text: str, reason: str, dependents: bool = False
+) -> dict[str, Any]:
     """Run an ended command again with other data. `***` keeps the secret that is there."""
     await office.allowed(person, "operator", "edit", command=number)
     why = reasoned(reason)
@@ -100,7 +111,12 @@ async def edit(office: Office, person: Person, number: int, text: str, reason: s
             raise Wrong("nothing was changed: retry it as it is")
         before = {"source": row["source"], "partition_key": row["partition_key"]}
         return await journal.edit(
-            f"#{number}", changes, lambda type, data: _check(office, before, type, data), person.name, why
+            f"#{number}",
+            changes,
+            lambda type, data: _check(office, before, type, data),
+            person.name,
+            why,
+            dependents,
         )
     except ActRefused as error:
         raise await _refused(office, person, "edit", number, error) from None

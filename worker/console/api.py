@@ -75,7 +75,13 @@ class Resolution(Because):
     waive_window: bool = Field(default=False, description="before the settle window has ended; for admins")
 
 
-class Edit(Because):
+class Act(Because):
+    dependents: bool = Field(
+        default=False, description="of a retry: those that ended because this one did come along"
+    )
+
+
+class Edit(Act):
     data: dict[str, Any] = Field(description="the whole data; `***` keeps the secret that is there")
 
 
@@ -119,6 +125,11 @@ async def command(office: Desk, person: Somebody, number: Number) -> Answer:
     if found["id"] != number:
         raise Wrong(f"there is no command {number}", 404)
     return Answer(**shown_to(person, found))
+
+
+@router.get("/commands/{number}/dependents", summary="Those that would come along with a retry")
+async def dependents(office: Desk, person: Somebody, number: Number) -> list[Answer]:
+    return [Answer(**one) for one in await office.journal.dependents(number)]
 
 
 @router.get("/failures", summary="Failure groups, those that failed last first")
@@ -223,7 +234,9 @@ async def resolution(
 )
 async def edition(office: Desk, person: Somebody, number: Number, body: Edit, key: Key = None) -> Answer:
     async def work() -> Mapping[str, Any]:
-        return await acting.edit(office, person, number, json.dumps(body.data), body.reason)
+        return await acting.edit(
+            office, person, number, json.dumps(body.data), body.reason, body.dependents
+        )
 
     return await once(office, person, key, f"edit {number}", body.model_dump(), work)  # type: ignore[return-value]  # as above
 
@@ -234,11 +247,11 @@ async def on_command(
     person: Somebody,
     number: Number,
     act: Literal["retry", "cancel", "archive"],
-    body: Because,
+    body: Act,
     key: Key = None,
 ) -> Answer:
     async def work() -> Mapping[str, Any]:
-        return await acting.simple(office, person, act, number, body.reason)
+        return await acting.simple(office, person, act, number, body.reason, body.dependents)
 
     return await once(office, person, key, f"{act} {number}", body.model_dump(), work)  # type: ignore[return-value]  # FastAPI passes it on
 

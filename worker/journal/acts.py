@@ -8,6 +8,7 @@ from typing import Any
 
 from worker.domain.effect import Risk
 from worker.domain.lifecycle import EffectSeen, State
+from worker.journal import chain
 from worker.journal.admission import content, untouched
 from worker.journal.core import Core, opened, view_of, write_audit
 from worker.journal.driver import Row, Tx
@@ -191,11 +192,21 @@ def effect_of(steps: Sequence[Mapping[str, Any]]) -> EffectSeen:
 
 
 async def retry(
-    tx: Tx, core: Core, name: str, actor: str, reason: str, data: Mapping[str, Any] | None = None
+    tx: Tx,
+    core: Core,
+    name: str,
+    actor: str,
+    reason: str,
+    data: Mapping[str, Any] | None = None,
+    dependents: bool = False,
 ) -> dict[str, Any]:
-    """A parked one goes on; a final one is made anew, linked, and takes over its key (rule 8.2)."""
+    """A parked one goes on; a final one is made anew, linked, and takes over its key (rule 8.2).
+
+    `dependents`: those that ended because this one did, or wait for it, come along, each with its own data.
+    """
     await tx.lock("admission")
-    row = await _locked(tx, name)
+    along = await chain.dependents(tx, (await find(tx, name))["id"]) if dependents else []
+    row = await _locked(tx, name, [one.row["lane_id"] for one in along])
     if row["effect"] == EffectSeen.UNKNOWN:
         raise ActRefused(
             f"what command {row['id']} did is unknown: `worker commands resolve --applied|--not-applied` comes first"
@@ -206,7 +217,32 @@ async def retry(
         raise ActRefused(f"command {row['id']} is parked: cancel it first, then edit and retry it")
     if not State(row["state"]).final:
         raise ActRefused(f"command {row['id']} is {row['state']}: it runs by itself")
-    return await _again(tx, core, row, actor, reason, data)
+    done = await _again(tx, core, row, actor, reason, data)
+    if dependents:
+        done["dependents"] = await _bring(tx, core, row, done, actor, reason)
+    return done
+
+
+async def _bring(
+    tx: Tx, core: Core, parent: Row, made: Mapping[str, Any], actor: str, reason: str
+) -> list[dict[str, Any]]:
+    """Looked up again under the locks of their lines: one may have been cancelled, or retried, meanwhile."""
+    became = {parent["id"]: int(made["id"])}
+    told = []
+    for one in await chain.dependents(tx, parent["id"]):
+        line = one.shown()
+        after = became.get(one.row["depends_on"])
+        if one.why is None and after is not None:
+            if one.row["finished_at"] is None:
+                await tx.run("UPDATE commands SET depends_on = $2 WHERE id = $1", one.row["id"], after)
+                await _record(tx, "edited", one.row, actor, reason, waits_for=after)
+                line["became"] = one.row["id"]
+            else:
+                new = await _make(tx, core, one.row, None, after)
+                await _record(tx, "retried", one.row, actor, reason, new=new["message_id"], waits_for=after)
+                line["became"] = became[one.row["id"]] = new["id"]
+        told.append(line)
+    return told
 
 
 async def _go_on(tx: Tx, row: Row, actor: str, reason: str) -> dict[str, Any]:
@@ -223,16 +259,19 @@ async def _go_on(tx: Tx, row: Row, actor: str, reason: str) -> dict[str, Any]:
 async def _again(
     tx: Tx, core: Core, row: Row, actor: str, reason: str, data: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    holders = await tx.rows(
-        "SELECT id, status, effect FROM identities WHERE key_hash = $1 AND role = 'command' AND id > $2"
-        " ORDER BY id DESC LIMIT 1",
-        pair_hash(row["source"], row["idem_key"]),
-        row["id"],
-    )
-    if holders and (holders[0]["status"] is None or holders[0]["effect"] != EffectSeen.NONE):
-        raise ActRefused(f"command {holders[0]['id']} holds the same key already: retry or look at that one")
+    if (holder := await chain.holder(tx, row)) is not None:
+        raise ActRefused(f"command {holder} holds the same key already: retry or look at that one")
     if row["effect"] == EffectSeen.APPLIED and row["state"] == State.SUCCEEDED:
         raise ActRefused(f"command {row['id']} succeeded: send a new command if it shall happen once more")
+    made = await _make(tx, core, row, data, None)
+    await _record(tx, "edited" if data is not None else "retried", row, actor, reason, new=made["message_id"])
+    return made
+
+
+async def _make(
+    tx: Tx, core: Core, row: Row, data: Mapping[str, Any] | None, depends_on: int | None
+) -> dict[str, Any]:
+    """The same order as a new command. `depends_on`: of the command whose success it waits for."""
     sent = core.vault.open(row["data_sealed"])
     envelope = Envelope(
         id=new_id(),
@@ -246,6 +285,7 @@ async def _again(
         traceparent=row["traceparent"],
         tracestate=row["tracestate"],
         batch_id=row["batch_id"],
+        not_before=None if depends_on is None else row["not_before"],
         priority=row["priority"],
         reply_to=row["reply_to"],
     )
@@ -268,8 +308,7 @@ async def _again(
         else {"id": row["message_id"], "idempotencykey": row["idem_key"]}
     )
     link = {"retry_of": row["message_id"], "original": canonical(original).decode()}
-    await write_commands(tx, core, [Fresh(number, new, mac, None, row["reply_to"])], **link)
-    await _record(tx, "edited" if data is not None else "retried", row, actor, reason, new=envelope.id)
+    await write_commands(tx, core, [Fresh(number, new, mac, depends_on, row["reply_to"])], **link)
     return {
         "id": number,
         "message_id": envelope.id,
@@ -287,9 +326,10 @@ async def archive(tx: Tx, name: str, actor: str, reason: str) -> dict[str, Any]:
     return {"id": row["id"], "archived": True}
 
 
-async def _locked(tx: Tx, name: str) -> Row:
+async def _locked(tx: Tx, name: str, lanes: Sequence[int] = ()) -> Row:
+    """`lanes`: of others that the act is about, locked together: one by one, two acts could wait for each other."""
     row = await find(tx, name)
-    await lock_lanes(tx, [row["lane_id"]])
+    await lock_lanes(tx, [row["lane_id"], *lanes])
     [fresh] = await tx.rows("SELECT * FROM commands WHERE id = $1 FOR UPDATE", row["id"])
     return fresh
 

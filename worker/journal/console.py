@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from worker.journal import chain, quarantine
 from worker.journal import console_bulk as bulk
 from worker.journal import console_fold as folding
 from worker.journal import console_groups as groups
 from worker.journal import console_lists as lists
 from worker.journal import console_people as people
-from worker.journal import quarantine
 from worker.journal.acts import show
 from worker.journal.console_reader import Reader, open_reader
 from worker.journal.core import write_audit
@@ -58,19 +58,23 @@ class ConsoleJournal:
                 "depends_on", "not_before", "arrival", "failing_since", "traceparent", "correlation_id", "subject",
                 "reply_to",
             )  # fmt: skip
-            behind = await tx.rows(
-                "SELECT id, message_id, state FROM commands WHERE depends_on = $1 AND finished_at IS NULL LIMIT 50",
-                found["id"],
-            )
             return (
                 found
                 | {name: row[name] for name in names}
                 | {
-                    "dependents": [{k: one[k] for k in ("id", "message_id", "state")} for one in behind],
+                    "dependents": [one.shown() for one in await chain.dependents(tx, found["id"])],
                     "group": await groups.group_of(tx, found["id"]),
                     "now": tx.now,
                 }
             )
+
+        return await self.reader.read(work)
+
+    async def dependents(self, number: int) -> list[dict[str, Any]]:
+        """Those that come along when this one is run again; see `chain`."""
+
+        async def work(tx: Tx) -> list[dict[str, Any]]:
+            return [one.shown() for one in await chain.dependents(tx, number)]
 
         return await self.reader.read(work)
 

@@ -74,12 +74,12 @@ async def preview(tx: Tx, what: Act, wanted: Wanted, postgres: bool, superseded:
     )
 
 
-def is_unknown(row: Mapping[str, Any]) -> bool:
+def is_unknown(row: Mapping[str, Any] | Row) -> bool:
     """What it did is not known for certain: a person decides about it alone."""
     return row["effect"] == "unknown" or bool(row["unverified"])
 
 
-def is_partly_done(row: Mapping[str, Any]) -> bool:
+def is_partly_done(row: Mapping[str, Any] | Row) -> bool:
     """It ended in failure after some of its steps had taken effect."""
     return row["state"] in FINAL and row["state"] != "succeeded" and row["effect"] == "applied"
 

@@ -251,6 +251,7 @@ async def do(
     number: int,
     act: str,
     reason: Reason = "",
+    dependents: Annotated[str, Form(max_length=5)] = "",
     applied: Annotated[str, Form(max_length=5)] = "",
     waive: Annotated[str, Form(max_length=5)] = "",
 ) -> Response:
@@ -262,7 +263,8 @@ async def do(
         else:
             done = await acting.resolve_and_run(office, person, number, reason, bool(waive))
     elif act in ("retry", "cancel", "archive"):
-        done = await acting.simple(office, person, act, number, reason)
+        along = bool(dependents) and act == "retry"  # one form has all the buttons
+        done = await acting.simple(office, person, act, number, reason, along)
     else:
         raise Wrong(f"there is no act {act[:40]!r}", 404)
     return RedirectResponse(f"/commands/{done['id']}", 303)
@@ -285,10 +287,11 @@ async def edit(
     person: Somebody,
     number: int,
     text: Annotated[str, Form(max_length=100_000)] = "",
+    dependents: Annotated[str, Form(max_length=5)] = "",
     reason: Reason = "",
 ) -> Response:
     try:
-        done = await acting.edit(office, person, number, text, reason)
+        done = await acting.edit(office, person, number, text, reason, bool(dependents))
     except Wrong as wrong:
         found = await _found(office, number)
         return await page(request, "edit.html", wrong.status, c=found, text=text, problem=str(wrong))
