@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import sys
 import tomllib
@@ -18,7 +19,9 @@ from typing import Any
 import pytest
 
 from tests.support.engine import eventually
+from worker.bootstrap import open_stored_journal
 from worker.cli import main
+from worker.cli.context import actor
 from worker.platforms.sippulse import connect
 from worker.platforms.sippulse.learn import CannotLearn, Given, Report, Study
 from worker.platforms.sippulse.records import Name
@@ -336,3 +339,59 @@ async def test_what_could_not_be_removed_is_said_and_ends_with_an_error(start: S
     code, _, err = await done(written(tmp_path, sim), *ME, "--yes")
     assert code == 1
     assert f"{TEST} may still be there: look, and remove it by hand" in err
+
+
+async def test_one_that_somebody_else_made_under_the_name_meanwhile_is_left_alone(start: Start) -> None:
+    sim = await start()
+    sim.fail("addCredit", "delay", seconds=1)
+    running = asyncio.create_task(learned(sim, timeout=5.0))
+    await eventually(lambda: sim.platform.ledger.operations["addCredit"].received, what="the credit")
+    theirs = sim.subscriber(TEST.username, DOMAIN)
+    assert theirs is not None
+    theirs.dto["contractNumber"] = "C-4711"
+    report = await running
+    assert (report.clean, report.others) == (False, True)
+    assert len(sim.platform) == 1
+    assert not sim.platform.ledger.operations["removeSubscriber"].applied
+
+
+async def test_what_was_written_stands_in_the_audit_with_who_and_why(start: Start, tmp_path: Path) -> None:
+    sim = await start()
+    file = written(tmp_path, sim)
+    code, _, _ = await done(file, *ME, "--reason", "new version on the lab", "--yes")
+    assert code == 0
+    journal = await open_stored_journal(load(file, {}))
+    try:
+        await journal.seal(100)
+        records = [json.loads(one.body)["data"] for one in await journal.unpublished(100)]
+        assert (await journal.verify()).faults == []
+    finally:
+        await journal.close()
+    begun, ended = records
+    assert (begun["what"], ended["what"]) == ("learning", "learned")
+    assert {one["reason"] for one in records} == {"new version on the lab"}
+    assert {one["actor"] for one in records} == {actor()}
+    sent = [one["operation"] for one in ended["details"]["sent"]]
+    assert sent[:2] == ["SubscriberWS.blockOutgoingCalls", "SubscriberWS.insertSubscriber"]
+    assert sent[-1] == "SubscriberWS.removeSubscriber"
+    reads = ("retrieve", "list", "authenticate")
+    came = {name: one.received for name, one in sim.platform.ledger.operations.items()}
+    assert len(sent) == sum(count for name, count in came.items() if not name.startswith(reads))
+    assert ended["details"]["removed"] is True
+    assert PASSWORD not in json.dumps(records)
+
+
+async def test_nothing_is_written_where_the_audit_cannot_have_it(start: Start, tmp_path: Path) -> None:
+    sim = await start()
+    file = written(tmp_path, sim)
+    file.write_text(f'[journal]\nurl = "postgresql://w:w@127.0.0.1:9/w"\n{file.read_text()}')
+    code, _, err = await done(file, *ME, "--yes")
+    assert code != 0
+    assert "the journal cannot be reached" in err
+    assert not sim.platform.ledger.entries
+
+
+async def test_a_name_of_its_own_is_one_that_nobody_has(start: Start, tmp_path: Path) -> None:
+    code, out, err = await done(written(tmp_path, await start()), "--subscriber", f"@{DOMAIN}", "--yes")
+    assert code == 0, err
+    assert re.search(rf"measured with learn-[0-9a-f]{{12}}@{re.escape(DOMAIN)}", out)

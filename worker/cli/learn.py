@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import secrets
 import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from worker.cli import show
-from worker.cli.context import USAGE, Fault, Json, known, run, settings_of
+from worker.cli.context import USAGE, Fault, Json, actor, known, run, settings_of
 
 if TYPE_CHECKING:
-    from worker.platforms.sippulse.learn import Given, Report
+    from worker.journal.journal import StoredJournal
+    from worker.messages.events import AuditDraft
+    from worker.platforms.sippulse.learn import Given, Report, Study
     from worker.platforms.sippulse.records import Name
     from worker.settings import Settings, SippulseSettings
 
@@ -29,7 +33,7 @@ def learn(
         str,
         typer.Option(
             metavar="USER@DOMAIN",
-            help="A name that nobody has: it is made, changed, and removed.",
+            help="A name that nobody has: it is made, changed, and removed. @DOMAIN takes one of its own.",
             show_default=False,
         ),
     ],
@@ -40,6 +44,9 @@ def learn(
     rate_plan: Annotated[
         int | None, typer.Option(help="Its rate plan's number; else the first listed.", show_default=False)
     ] = None,
+    reason: Annotated[
+        str, typer.Option("--reason", help="Why: it stands in the audit records.")
+    ] = "to measure how the platform behaves",
     yes: Annotated[bool, typer.Option("--yes", help="Write without asking.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -52,11 +59,20 @@ def learn(
     _announce(platform, of, name)
     if not yes:
         _confirm()
-    report = run(_study(platform, of, name, Given(profile, rate_plan)))
+    report = run(_study(settings, Act(platform, name, reason), of, Given(profile, rate_plan)))
     told = as_data(platform, str(name), report)
     show.emit(told) if as_json else show.say("\n".join(as_toml(told)))
     if not report.clean:
-        raise Fault(left_behind(name))
+        raise Fault(left_behind(name, report))
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What the audit records are about."""
+
+    platform: str
+    name: Name
+    reason: str
 
 
 def _staging(settings: Settings, platform: str) -> SippulseSettings:
@@ -79,6 +95,7 @@ def _named(subscriber: str) -> Name:
     from worker.platforms.sippulse.records import Name
 
     username, at, domain = subscriber.rpartition("@")
+    username = username or f"learn-{secrets.token_hex(6)}"
     if not (at and re.fullmatch(r"[^\s@]+", username) and re.fullmatch(r"[^\s@]+", domain)):
         raise Fault("--subscriber: write USER@DOMAIN, e.g. 5511999990000@voip.example", USAGE)
     return Name(username, domain)
@@ -99,26 +116,59 @@ def _confirm() -> None:
         raise Fault("nothing was written")
 
 
-async def _study(platform: str, of: SippulseSettings, name: Name, given: Given) -> Report:
+async def _study(settings: Settings, act: Act, of: SippulseSettings, given: Given) -> Report:
+    """Between two audit records: what will be written, and what was, however it ended."""
+    from worker.bootstrap import open_stored_journal
     from worker.platforms.sippulse import connect
-    from worker.platforms.sippulse.learn import CannotLearn, Study
+    from worker.platforms.sippulse.learn import WRITES, Study
 
-    client = await connect(platform, of)
-    study = Study(client, of, name, given)
+    journal = await open_stored_journal(settings, make=True)
+    try:
+        client = await connect(act.platform, of)
+        study = Study(client, of, act.name, given)
+        try:
+            await journal.audit([_record("learning", act, {"writes": list(WRITES)})])
+            await _measured(study, act.name)
+        finally:
+            await client.close()
+            await _tell_audit(journal, act, study.report)
+    finally:
+        await journal.close()
+    return study.report
+
+
+async def _measured(study: Study, name: Name) -> None:
+    from worker.platforms.sippulse.learn import CannotLearn
+
     try:
         with _stopped_gently() as stopped:
             await study.run(lambda what: tell(f"{what} …"))
     except CannotLearn as error:
-        rest = "" if study.report.clean else f". {left_behind(name)}"
+        rest = "" if study.report.clean else f". {left_behind(name, study.report)}"
         raise Fault(f"{error}{rest}") from None
     except asyncio.CancelledError:
-        tell("broken off: " + (f"{name} is not there" if study.report.clean else left_behind(name)))
+        there = f"{name} is not there" if study.report.clean else left_behind(name, study.report)
+        tell(f"broken off: {there}")
         if stopped.is_set():
             raise typer.Exit(128 + signal.SIGTERM) from None
         raise
-    finally:
-        await client.close()
-    return study.report
+
+
+def _record(what: str, act: Act, details: Mapping[str, Any]) -> AuditDraft:
+    from worker.messages.events import AuditDraft
+
+    return AuditDraft(what, act.platform, actor(), act.reason, None, {"subscriber": str(act.name), **details})
+
+
+async def _tell_audit(journal: StoredJournal, act: Act, report: Report) -> None:
+    """What was sent stays sent, also where it cannot be written down: then it is said."""
+    from worker.journal.port import JournalDown
+
+    try:
+        await journal.audit([_record("learned", act, {"sent": report.sent, "removed": report.clean})])
+    except JournalDown as error:
+        sent = ", ".join(one["operation"] for one in report.sent) or "nothing"
+        tell(f"the journal was away ({error}), so the audit does not have what was sent: {sent}")
 
 
 @contextmanager
@@ -141,7 +191,9 @@ def _stopped_gently() -> Iterator[asyncio.Event]:
 ELSEWHERE = {"all_documented_operations": "`worker platforms check` lists what the server has"}
 
 
-def left_behind(name: Name) -> str:
+def left_behind(name: Name, report: Report) -> str:
+    if report.others:
+        return f"{name} is there and was not made here: it was left alone; look whether all is well with it"
     return f"{name} may still be there: look, and remove it by hand"
 
 
@@ -171,6 +223,7 @@ def as_data(platform: str, subscriber: str, report: Report) -> dict[str, Any]:
         "not_measured": {each.key: each.seen for each in report.findings if each.value is None}
         | {name: ELSEWHERE.get(name, "it is not tried") for name in left},
         "notes": list(report.notes),
+        "sent": list(report.sent),
         "removed": report.clean,
     }
 

@@ -18,10 +18,13 @@ from worker.platforms.port import Unread
 from worker.platforms.sippulse.answers import Answered
 from worker.platforms.sippulse.client import Client
 from worker.platforms.sippulse.fields import DEFAULTS, money
-from worker.platforms.sippulse.records import READ, Name, is_nameless, is_of, may_mean_absent, without_names
+from worker.platforms.sippulse.learn_words import UNDECLARED, answered, looks, pattern_of, said, shape, word
+from worker.platforms.sippulse.records import READ, Name, is_nameless, is_of, without_names
 from worker.settings import SippulseSettings
 
-MARK = "worker platforms learn"  # contractNumber of what was made here, so that a leftover is known again
+# contractNumber of what was made here begins with it, so that a leftover is known again; what a run made itself
+# bears that run's own.
+MARK = "worker platforms learn"
 SMALL = Decimal("0.014")  # finer than a cent, and neither half of one
 MOST_COPIES = 5  # removals until it has to be gone
 AGAIN = 2.0  # seconds until a second look, where an answer was lost
@@ -50,12 +53,16 @@ class Finding:
 
 @dataclass(slots=True)
 class Report:
-    """refusals: pattern -> error code. notes: seen, and no key for it. clean: the subscriber is gone again."""
+    """refusals: pattern -> error code. notes: seen, and no key for it. clean: the subscriber is gone again.
+    others: one of the name is there that was not made here, and was left alone. sent: each write, in order, with
+    whom it was about and how it was answered; no secret is in it."""
 
     findings: list[Finding] = field(default_factory=list)
     refusals: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     clean: bool = True
+    others: bool = False
+    sent: list[dict[str, str]] = field(default_factory=list)
 
     def add(self, key: str, value: str | bool | None, seen: str) -> None:
         self.findings.append(Finding(key, value, seen))
@@ -81,7 +88,8 @@ class Study:
         self._absent = ""  # how a read says that there is nobody
         self._texts: dict[str, set[str]] = {}  # error code -> texts of faults that mean it
         self._sip, self._portal = secrets.token_hex(8), secrets.token_hex(8)
-        self._ours = False  # from the first insert on, what is there under the name is ours
+        self._mark = f"{MARK} {secrets.token_hex(4)}"
+        self._ours = False  # from the first insert on there may be one under the name that is ours
         self._lost = False  # an answer to a write was lost: it may land later
 
     async def run(self, tell: Callable[[str], None]) -> None:
@@ -119,13 +127,24 @@ class Study:
         endpoint = operation if "." in operation else f"SubscriberWS.{operation}"
         changes = not endpoint.partition(".")[2].startswith(("retrieve", "list", "authenticate"))
         own = (self._sip, self._portal)
+        about = arguments.get("subscriber", arguments)
+        noted = {
+            "operation": endpoint,
+            "subscriber": str(Name(about.get("username", ""), about.get("domain", ""))),
+        }
         try:
             heard = await self._client.call(endpoint, arguments, fresh=changes, secrets=own)
         except asyncio.CancelledError:
             self._lost = self._lost or changes
+            self._sent(changes, noted, "is not answered (broken off)")
             raise
         self._lost = self._lost or (changes and isinstance(heard.what, Unclear))
+        self._sent(changes, noted, answered(heard.what))
         return heard.what
+
+    def _sent(self, changes: bool, noted: dict[str, str], how: str) -> None:
+        if changes:
+            self.report.sent.append({**noted, "answer": how})
 
     async def _record(self) -> Mapping[str, Any] | None:
         """None: it could not be read, or is not there."""
@@ -164,8 +183,8 @@ class Study:
     async def _not_there_yet(self) -> None:
         """What was left over from an interrupted run is removed; anybody else's is left alone."""
         record = await self._record()
-        if record is not None and record.get("contractNumber") == MARK:
-            await self._clean_up()
+        if record is not None and marked(record, MARK):
+            await self._clean_up(MARK)
         elif record is not None:
             raise CannotLearn(
                 f"{self._name} is there already: name a subscriber that is not, it is made and removed"
@@ -181,10 +200,11 @@ class Study:
             self._note("not_allowed", what, other)
 
     async def _write_to_nobody(self) -> None:
-        what = await self._ask("blockOutgoingCalls")
+        other = Name(f"zz{secrets.token_hex(12)}", self._name.domain)
+        what = await self._call("blockOutgoingCalls", other.arguments)
         seen = f"blockOutgoingCalls of nobody {answered(what)}"
         if isinstance(what, Refused):
-            self._note("not_found", what)
+            self._note("not_found", what, other)
         self.report.add("absent_writes", {Answered: "silent", Refused: "refused"}.get(type(what)), seen)
 
     # The subscriber -------------------------------------------------------------------------------
@@ -205,7 +225,7 @@ class Study:
             "callLimit": 1,
             "firstName": "Learn",
             "lastName": "Learn",
-            "contractNumber": MARK,
+            "contractNumber": self._mark,
         }
         self._ours, self.report.clean = True, False
         what = await self._call("insertSubscriber", {"subscriber": self._fields})
@@ -214,6 +234,9 @@ class Study:
         record = await self._record()
         if record is None:
             raise CannotLearn(f"{self._name} was made, and cannot be read")
+        if not marked(record, self._mark):
+            why = "does not show the contractNumber by which it would be known again"
+            raise CannotLearn(f"{self._name} was made, and its record {why}")
         self._made = record
 
     async def _first(self, read: str, name: str) -> Any:
@@ -331,7 +354,7 @@ class Study:
             self._note("already_exists", what)
             self.report.add("duplicates", "refused", f"a second insertSubscriber {answered(what)}")
             return
-        await self._ask("removeSubscriber")
+        await self._remove(self._mark)
         there = await self._record() is not None
         seen = f"a second insertSubscriber {answered(what)}, and after one removal "
         value = "doubled" if there and isinstance(what, Answered) else None
@@ -362,71 +385,32 @@ class Study:
 
     # The end --------------------------------------------------------------------------------------
 
-    async def _clean_up(self) -> None:
-        """Remove what is ours; `report.clean` says whether it is gone."""
+    async def _clean_up(self, mark: str = "") -> None:
+        """Remove what is ours; `report.clean` says whether the name is free. `mark`: another than this run's."""
         for _ in range(MOST_COPIES):
-            if await self._is_gone():
+            if await self._is_gone() or self.report.others:
                 break
-            await self._ask("removeSubscriber")
+            await self._remove(mark or self._mark)
         if self._lost:
             # What was under way when the answer was lost may land after our first look.
             await asyncio.sleep(AGAIN)
             if not await self._is_gone():
-                await self._ask("removeSubscriber")
+                await self._remove(mark or self._mark)
         self.report.clean = await self._is_gone()
+
+    async def _remove(self, mark: str) -> None:
+        """Somebody else may have made one of the same name meanwhile: it is read just before it is removed."""
+        record = await self._record()
+        if record is None:  # it cannot be read now, and so nobody knows whose it is
+            return
+        if not marked(record, mark):
+            self.report.others = True
+            return
+        await self._ask("removeSubscriber")
 
     async def _is_gone(self) -> bool:
         return shape(self._name, await self._ask("retrieveSubscriber")) == self._absent
 
 
-UNDECLARED = "a fault that is not declared"
-
-
-def shape(name: Name, what: Answered | Unread) -> str:
-    """How an answer says "absent", without the name; empty: it does not."""
-    match what:
-        case Answered(None):
-            return "an empty answer"
-        case Answered(value):
-            return "a record of nobody" if is_nameless(value) else ""
-        case Refused() if may_mean_absent(what):
-            return f'the fault "{without_names(what.text, name)}"'
-        case Unclear("server_fault"):
-            return UNDECLARED
-        case _:
-            return ""
-
-
-def looks(value: Any, sent: str) -> str:
-    """A secret that was read back."""
-    if value == sent:
-        return "returned"
-    if value in (None, ""):
-        return "empty"
-    return "masked"
-
-
-def answered(what: Answered | Unread) -> str:
-    return "is accepted" if isinstance(what, Answered) else f"is {word(what)}"
-
-
-def word(what: Answered | Unread) -> str:
-    match what:
-        case Answered():
-            return "answered"
-        case Refused():
-            return f'refused, "{what.text}"'
-        case _:
-            return f"not answered ({getattr(what, 'why', type(what).__name__.lower())})"
-
-
-def said(shown: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in shown.items())
-
-
-def pattern_of(text: str) -> str:
-    """A regular expression for the text, whoever it is about. *** stands for a secret that it showed."""
-    parts = re.split(r"(<username>|<domain>|<login>|\*\*\*)", text)
-    return "".join(
-        r"\S+" if number % 2 else re.escape(part).replace(r"\ ", " ") for number, part in enumerate(parts)
-    )
+def marked(record: Mapping[str, Any], mark: str) -> bool:
+    return str(record.get("contractNumber") or "").startswith(mark)
