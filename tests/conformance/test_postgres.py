@@ -21,11 +21,13 @@ from tests.conformance.support import (
     eventually,
     inquiry,
     order,
+    refused,
     results,
     run_all,
     settle,
     states,
 )
+from worker.journal.acts import cancel
 from worker.journal.admission import Desk
 from worker.journal.driver import Tx
 from worker.journal.journal import StoredJournal
@@ -310,3 +312,27 @@ async def waits_for_a_lock(place: Place) -> bool:
         return bool(await connection.fetchval(asked))
     finally:
         await connection.close()
+
+
+async def test_p3_a_dependent_that_is_cancelled_while_it_falls_with_its_dependency_ends_once(
+    place: Place,
+) -> None:
+    """The sweep has seen it waiting, then waits for its line, which a person holds who cancels it."""
+    journal, other = await place.open(), await place.open()
+    await admit(journal, order("p", BOB), order("c", depends_on="p"))
+    await settle(journal, refused((await claim(journal))[0]))
+    cancelled, go = asyncio.Event(), asyncio.Event()
+
+    async def cancelling(tx: Tx) -> None:
+        await cancel(tx, other.core, "c", "ana", "wrong list")
+        cancelled.set()
+        await go.wait()
+
+    person = asyncio.create_task(other.run(cancelling))
+    await cancelled.wait()
+    sweeping = asyncio.create_task(journal.sweep())
+    await eventually(lambda: waits_for_a_lock(place))
+    go.set()
+    await asyncio.gather(person, sweeping)
+    endings = await results(journal, "cancelled")
+    assert [one.data["error"]["code"] for one in endings] == ["cancelled_by_operator"]

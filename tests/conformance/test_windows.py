@@ -117,9 +117,25 @@ async def test_rule_3_2_a_gap_of_more_than_a_third_starts_the_window_anew(journa
     await earlier(journal, "lanes", 34, "window_last")
     assert await control(journal) == 1
     [lane] = await select(journal, "SELECT window_first, window_last FROM lanes")
-    assert lane["window_first"] == lane["window_last"]
+    assert lane["window_first"] >= lane["window_last"]
     await earlier(journal, "lanes", 99, "window_first")
     assert await control(journal) == 1
+
+
+async def test_rule_3_2_an_answer_counts_for_when_it_was_asked_not_for_when_a_frozen_process_tells(
+    journal: StoredJournal,
+) -> None:
+    """The platform may have stopped answering behind it, with our lost call still before it."""
+    await in_doubt(journal)
+    await earlier(journal, "lanes", 200, "window_opened")
+    await control(journal)
+    await earlier(journal, "lanes", 101, "window_first")
+    await earlier(journal, "lanes", 25, "window_last")
+    asked = await journal.now() - 20
+    assert await journal.control_answered(PLATFORM, asked, 100.0) == 1
+    [lane] = await select(journal, "SELECT window_last FROM lanes")
+    assert lane["window_last"] == pytest.approx(asked)
+    assert await control(journal) == 0  # it answers still
 
 
 async def test_rule_3_2_a_single_failed_read_does_not_start_it_anew(journal: StoredJournal) -> None:

@@ -51,12 +51,26 @@ async def join(tx: Tx, core: Core) -> int:
     if not rows:
         return 0
     lanes = await lock_lanes(tx, [row["lane_id"] for row in rows])
+    fresh = await _still_deferred(tx, rows)
     states = await _parent_states(tx, rows)
     failed = [row for row in rows if row["depends_on"] is not None and states[row["id"]] != State.SUCCEEDED]
-    await finish(tx, core, [_dependency_failed(row, states[row["id"]]) for row in failed])
+    failures = [(fresh[row["id"]], row) for row in failed if row["id"] in fresh]
+    await finish(tx, core, [_dependency_failed(now, row, states[row["id"]]) for now, row in failures])
     gone = {row["id"] for row in failed}
-    await _join(tx, [row for row in rows if row["id"] not in gone], lanes)
-    return len(rows)
+    joining = [row for row in rows if row["id"] in fresh and row["id"] not in gone]
+    await _join(tx, joining, lanes)
+    return len(failures) + len(joining)
+
+
+async def _still_deferred(tx: Tx, rows: Sequence[Row]) -> dict[int, Row]:
+    """As they are under the locks of their lines: meanwhile a person may have cancelled one, who needs no lock of
+    admission for it, and the word of a delay may have been sent.
+    """
+    found = await tx.rows(
+        "SELECT * FROM commands WHERE id = ANY($1) AND finished_at IS NULL AND arrival IS NULL ORDER BY id FOR UPDATE",
+        [row["id"] for row in rows],
+    )
+    return {row["id"]: row for row in found}
 
 
 async def _parent_states(tx: Tx, rows: Sequence[Row]) -> dict[int, str | None]:
@@ -69,11 +83,11 @@ async def _parent_states(tx: Tx, rows: Sequence[Row]) -> dict[int, str | None]:
     return {row["id"]: row["parent_state"] or known.get(row["depends_on"]) for row in rows}
 
 
-def _dependency_failed(row: Row, state: str | None) -> Ending:
+def _dependency_failed(now: Row, row: Row, state: str | None) -> Ending:
     text = (
         f"the command it depends on ({row['parent_message'] or row['depends_on']}) ended {state or 'unknown'}"
     )
-    return Ending(row, State.CANCELLED, problem=Problem(Code.DEPENDENCY_FAILED, text, "dependson"))
+    return Ending(now, State.CANCELLED, problem=Problem(Code.DEPENDENCY_FAILED, text, "dependson"))
 
 
 async def _join(tx: Tx, rows: Sequence[Row], lanes: dict[int, Row]) -> None:
@@ -275,7 +289,9 @@ async def _tell_rescued(
 async def control_answered(tx: Tx, platform: str, began: float, settle: float) -> int:
     """One answered control read, begun at `began`, moves all open windows of the platform (rule 3.2).
 
-    Returns how many stay open. A read that began before a window opened says nothing about it.
+    Returns how many stay open. A read that began before a window opened says nothing about it. When the answer
+    came is not known: this process may have been frozen behind it. So a window begins now, at the latest that it
+    can have been, and goes on to when the read began, at the earliest.
     """
     locked = await tx.rows(
         "SELECT id FROM lanes WHERE platform = $1 AND window_opened IS NOT NULL ORDER BY id FOR UPDATE",
@@ -284,8 +300,9 @@ async def control_answered(tx: Tx, platform: str, began: float, settle: float) -
     if not locked:
         return 0
     await tx.run(
-        "UPDATE lanes SET window_last = $2::float8, window_first = CASE WHEN window_first IS NULL"
-        " OR $2::float8 - window_last > $3::float8 THEN $2::float8 ELSE window_first END"
+        "UPDATE lanes SET window_last = GREATEST(COALESCE(window_last, $4::float8), $4::float8), window_first ="
+        " CASE WHEN window_first IS NULL OR $4::float8 - window_last > $3::float8 THEN $2::float8"
+        " ELSE window_first END"
         " WHERE platform = $1 AND window_opened IS NOT NULL AND window_opened <= $4::float8",
         platform,
         tx.now,
@@ -296,7 +313,7 @@ async def control_answered(tx: Tx, platform: str, began: float, settle: float) -
         "SELECT id, window_command FROM lanes WHERE platform = $1 AND window_opened IS NOT NULL"
         " AND window_first IS NOT NULL AND $2::float8 - window_first >= $3::float8 ORDER BY id LIMIT $4",
         platform,
-        tx.now,
+        began,
         settle,
         MOST * 4,
     )
