@@ -29,6 +29,7 @@ WORKERS = 3
 DATABASE = "journal"
 START = 120.0  # seconds until the workers run: a machine may be busy
 TIMEOUT, LEASE, SETTLE = QUICK["timeout"], QUICK["timeout"] + QUICK["lease_margin"], QUICK["settle"]
+UP = 5  # tries to start a service that was broken
 FAKETIME = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
 SKEWED = 3  # the worker whose clock can be set, where libfaketime is installed
 
@@ -255,3 +256,13 @@ async def in_thread(work: Any, *words: Any) -> None:
     """What blocks, with the failures that a storm has to live with."""
     with suppress(ServiceError):
         await asyncio.to_thread(work, *words)
+
+
+async def until_up(start: Any) -> None:
+    """On a busy machine a service may take longer to start than it is given: once more, then."""
+    for _ in range(UP):
+        try:
+            await asyncio.to_thread(start)
+        except ServiceError:
+            continue
+        return

@@ -8,7 +8,7 @@ import signal
 import time
 from contextlib import suppress
 
-from tests.faults.arena import DATABASE, FAKETIME, LEASE, SKEWED, Arena, Slot, in_thread
+from tests.faults.arena import DATABASE, FAKETIME, LEASE, SKEWED, Arena, Slot, in_thread, until_up
 from tests.faults.breaking import Break
 from tests.faults.links import Link
 from tests.faults.platform_breaks import Calls, FreezeChanges, FreezePlatform, LostPassword, Outage
@@ -138,7 +138,7 @@ class RestartBroker(OnBroker):
         await in_thread(self.arena.rabbit.restart)
 
     async def end(self) -> None:
-        await in_thread(self.arena.rabbit.start)
+        await until_up(self.arena.rabbit.start)
 
 
 class KillBroker(RestartBroker):
@@ -214,7 +214,7 @@ class RestartDatabase(OnDatabase):
         await in_thread(self.arena.postgres.restart)
 
     async def end(self) -> None:
-        await in_thread(self.arena.postgres.start)
+        await until_up(self.arena.postgres.start)
 
 
 class KillDatabase(RestartDatabase):
@@ -276,7 +276,7 @@ class FullDisk(OnDatabase):
         await asyncio.to_thread(self.arena.disk.free)
         if not await asyncio.to_thread(self._accepts):
             await in_thread(self.arena.postgres.kill)
-            await in_thread(self.arena.postgres.start)
+            await until_up(self.arena.postgres.start)
 
     def _accepts(self) -> bool:
         """Recovering after a panic counts as well, if it ends."""
