@@ -63,7 +63,7 @@ def verbs() -> list[tuple[str, ...]]:
 
 PROMISED = """run demo send commands+list commands+show commands+retry commands+edit commands+resolve
 commands+cancel commands+archive quarantine+list quarantine+show quarantine+send quarantine+drop platforms+list
-platforms+check platforms+learn platforms+pause platforms+resume events+republish audit+verify doctor simulate+sippulse
+platforms+check platforms+learn platforms+pause platforms+resume platforms+rate events+republish audit+verify doctor simulate+sippulse
 contracts+write contracts+check journal+upgrade journal+purge journal+rekey"""
 
 
@@ -119,6 +119,9 @@ def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
         ("simulate", "sippulse"),
         ("platforms", "pause", "sippulse-br"),
         ("platforms", "pause", "sippulse-br", "--reason", ""),
+        ("platforms", "pause", "--reason", "of nothing"),
+        ("platforms", "pause", "--all", "--batch", "b", "--reason", "of two things"),
+        ("platforms", "rate", "sippulse-br", "--reason", "to what"),
         ("commands", "retry", "1", "--reason", "  "),
         ("events", "republish"),
         ("commands", "list", "--state", "bogus"),

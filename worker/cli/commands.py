@@ -10,7 +10,7 @@ import typer
 from worker.cli import show
 from worker.cli.context import Json, Reason, actor, known, run, settings_of, with_journal
 from worker.cli.fields import FIELDS_HELP, data_of, list_fields, merged
-from worker.cli.stopped import of_platform
+from worker.cli.stopped import of_command
 
 if TYPE_CHECKING:
     from worker.journal.journal import StoredJournal
@@ -122,7 +122,7 @@ async def _found(journal: StoredJournal, name: str) -> tuple[dict[str, Any], str
     """The command, and what keeps its platform from taking it while it is open."""
     found = await journal.command(name)
     is_open = found["state"] in ("waiting", "running", "in_doubt")
-    return found, await of_platform(journal, found["platform"]) if is_open else None
+    return found, await of_command(journal, found) if is_open else None
 
 
 def _timed(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import typer
 
 from worker.cli import show
 from worker.cli.context import FAILED, Json, actor, journal_of, reason, run, settings_of
-from worker.cli.stopped import resume_words
+from worker.cli.stopped import resume_words, resume_words_of
 
 if TYPE_CHECKING:
     from aiormq.abc import AbstractConnection
@@ -58,6 +58,10 @@ async def _all(settings: Settings) -> list[Finding]:
         async with journal_of(settings) as journal:
             findings += [one async for one in _journal(journal)]
             states = {state.name: state for state in await journal.platforms()}
+            findings += [
+                Finding("pauses", "warning", one.words(), resume_words_of(one.scope, one.name))
+                for one in await journal.pauses()
+            ]
     except Exception as error:
         findings.append(_no_journal(settings, error))
     for name, platform in settings.platforms.items():
@@ -231,6 +235,10 @@ async def _platform(
             else f"held, {state.held}"
         )
         yield Finding(part, "warning", f"{who}; its commands wait", resume_words(name))
+    if state is not None and state.lowered_rate is not None:
+        who = f"by {state.lowered_by}: {state.lowered_reason}"
+        text = f"its rate is lowered to {state.lowered_rate:g} calls a second {who}"
+        yield Finding(part, "warning", text, f'`worker platforms rate {name} --restore --reason "…"`')
     missing = [name for name in unset(settings.limits) if name in settings.limited]
     if missing:
         advice = f"set them in [platforms.{name}.limits]: a mistake of a sender then stops there"

@@ -9,41 +9,56 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli import show
-from worker.cli.context import FAILED, Json, Reason, actor, known, run, settings_of, with_journal
+from worker.cli.context import FAILED, Json, known, run, settings_of, with_journal
 from worker.cli.learn import learn
-from worker.cli.stopped import resume_words
+from worker.cli.stopped import resume_words_of
+from worker.cli.stops import pause, rate, resume
 
 if TYPE_CHECKING:
     from worker.journal.journal import StoredJournal
-    from worker.journal.port import PlatformState
+    from worker.journal.port import Pause, PlatformState
     from worker.settings import PlatformSettings, Settings
 
 BUNDLED = "bundled"
 
-Platform = Annotated[str, typer.Argument(metavar="PLATFORM", help="Its name in the settings.")]
-
 
 def mount(app: typer.Typer) -> None:
-    group = typer.Typer(help="See how platforms are and behave; pause and resume them.", no_args_is_help=True)
+    group = typer.Typer(
+        help="See how platforms are and behave; pause them, or what goes to them; slow them.",
+        no_args_is_help=True,
+    )
     group.command("list")(list_)
-    for verb in (check, learn, pause, resume):
+    for verb in (check, learn, pause, resume, rate):
         group.command()(verb)
     app.add_typer(group, name="platforms")
 
 
 def list_(context: typer.Context, as_json: Json = False) -> None:
-    """List the platforms of the settings, and whether they are held, paused or broken."""
+    """List the platforms of the settings: whether they are held, paused, broken or slowed, and what else is paused."""
     settings = settings_of(context)
-    states = {state.name: state for state in run(with_journal(settings, lambda journal: journal.platforms()))}
-    rows = [_row(name, one, states.get(name)) for name, one in settings.platforms.items()]
+    found, pauses = run(with_journal(settings, _states))
+    states = {state.name: state for state in found}
+    everything = next((one for one in pauses if one.scope == "everything"), None)
+    rows = [_row(name, one, states.get(name), everything) for name, one in settings.platforms.items()]
     if as_json:
-        show.emit(rows)
+        told = [{**asdict(one), "since": show.moment(one.since)} for one in pauses]
+        show.emit([{**row, "pauses": told} for row in rows])
         return
-    columns = ("name", "kind", "url", "state", "since", "why")
+    columns = ("name", "kind", "url", "state", "rate", "since", "why")
     show.table(columns, ([row[name] for name in columns] for row in rows), "no platform is configured")
+    for one in pauses:
+        show.say(
+            f"{one.words()} (since {show.moment(one.since)}); {resume_words_of(one.scope, one.name)} ends that"
+        )
 
 
-def _row(name: str, settings: PlatformSettings, state: PlatformState | None) -> dict[str, Any]:
+async def _states(journal: StoredJournal) -> tuple[list[PlatformState], list[Pause]]:
+    return await journal.platforms(), await journal.pauses()
+
+
+def _row(
+    name: str, settings: PlatformSettings, state: PlatformState | None, everything: Pause | None
+) -> dict[str, Any]:
     row = {
         "name": name,
         "kind": settings.kind,
@@ -51,19 +66,29 @@ def _row(name: str, settings: PlatformSettings, state: PlatformState | None) -> 
         "state": "not stopped",
         "since": "",
         "why": "",
+        "rate": f"{settings.rate:g}/s",
     }
-    if state is None:
-        return row
-    if state.paused_by:
+    if state is not None and state.lowered_rate is not None:
+        row["rate"] = f"{min(state.lowered_rate, settings.rate):g}/s, lowered by {state.lowered_by}"
+        row |= {"since": show.moment(state.lowered_since), "why": state.lowered_reason or ""}
+    return row | _stop(state, everything)
+
+
+def _stop(state: PlatformState | None, everything: Pause | None) -> dict[str, Any]:
+    """What keeps it from taking anything, the acts of people first."""
+    if state is not None and state.paused_by:
         why = f"{state.paused_by}: {state.paused_reason or ''}"
-        return row | {"state": "paused", "since": show.moment(state.paused_since), "why": why}
-    if state.held:
+        return {"state": "paused", "since": show.moment(state.paused_since), "why": why}
+    if everything is not None:
+        why = f"everything, {everything.by}: {everything.reason}"
+        return {"state": "paused", "since": show.moment(everything.since), "why": why}
+    if state is not None and state.held:
         why = f"{state.held}: {state.held_text or ''}"
-        return row | {"state": "held", "since": show.moment(state.held_since), "why": why}
-    if state.broken_since:
+        return {"state": "held", "since": show.moment(state.held_since), "why": why}
+    if state is not None and state.broken_since:
         why = "it does not answer; it is probed"
-        return row | {"state": "broken", "since": show.moment(state.broken_since), "why": why}
-    return row
+        return {"state": "broken", "since": show.moment(state.broken_since), "why": why}
+    return {}
 
 
 def check(
@@ -144,36 +169,3 @@ def _offered(facts: Any) -> str:
     if facts.get("spelled"):
         parts.append(", ".join(f"{name} is {spelled}" for name, spelled in facts["spelled"].items()))
     return "; ".join(part for part in parts if part)
-
-
-def pause(context: typer.Context, platform: Platform, reason: Reason, as_json: Json = False) -> None:
-    """Start no call to the platform; its commands come in and wait."""
-    settings = settings_of(context)
-    known(settings, platform)
-    before = run(with_journal(settings, lambda journal: _paused(journal, platform, reason)))
-    if as_json:
-        show.emit({"platform": platform, "state": "paused", "paused_before": before})
-        return
-    if before:
-        show.say(f"it was paused already, {before}; the reason is now yours")
-    show.say(f"{platform} is paused: {resume_words(platform)} lets it go on")
-
-
-async def _paused(journal: StoredJournal, platform: str, reason: str) -> str | None:
-    """By whom, since when and why it was paused before; None when it was not."""
-    before = {state.name: state for state in await journal.platforms()}.get(platform)
-    await journal.pause(platform, actor(), reason)
-    if before is None or not before.paused_by:
-        return None
-    return f"by {before.paused_by} since {show.moment(before.paused_since)}: {before.paused_reason or ''}"
-
-
-def resume(context: typer.Context, platform: Platform, reason: Reason, as_json: Json = False) -> None:
-    """End a pause, and a hold after the login was put right."""
-    settings = settings_of(context)
-    known(settings, platform)
-    stopped = run(with_journal(settings, lambda journal: journal.resume(platform, actor(), reason)))
-    if as_json:
-        show.emit({"platform": platform, "resumed": stopped})
-        return
-    show.say(f"{platform} goes on" if stopped else f"{platform} was neither paused nor held")

@@ -29,7 +29,7 @@ from worker.cli.context import (
 )
 from worker.cli.dry_run import dry_run as shown
 from worker.cli.fields import FIELDS_HELP, data_of, list_fields, merged
-from worker.cli.stopped import of_platform
+from worker.cli.stopped import of_command
 
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractChannel, AbstractQueue
@@ -329,7 +329,7 @@ async def _so_far(settings: Settings, wish: Wish) -> dict[str, Any]:
             found = await journal.commands(
                 {"message_id": wish.event["id"], "source": wish.event["source"]}, 1
             )
-            stopped = await of_platform(journal, found[0]["platform"]) if found else None
+            stopped = await of_command(journal, found[0]) if found else None
     except Exception:
         return {"state": "unknown", "why": "the journal cannot be read from here"}
     if not found:

@@ -251,7 +251,7 @@ class Batches:
         """Why the platform takes nothing now, in a few words."""
         for state in await self._journal.platforms():
             if state.name == platform and state.stopped:
-                why = state.held or ("paused" if state.paused_by else "it does not answer")
+                why = state.held or ("paused" if state.paused_by or state.halted else "it does not answer")
                 return f"platform {platform} is stopped: {why}"
         return None
 

@@ -17,6 +17,7 @@ from worker.journal.endings import advance, lock_lanes, new_id
 from worker.journal.port import Pause, Scope
 from worker.messages.events import AuditDraft
 
+LEAST_RATE = 0.01  # calls a second: what is to go slower had better be paused
 AT_ONCE = 500  # commands that are set aside, or let go again, in one commit
 
 # The pauses of a row of `commands`: a look into a table of a few rows, most times of none.
@@ -33,6 +34,15 @@ def pause_of(row: Row) -> Pause:
 async def listing(tx: Tx) -> list[Pause]:
     """All there are, the oldest first; not those of single platforms."""
     return [pause_of(row) for row in await tx.rows("SELECT * FROM pauses ORDER BY since, scope, name")]
+
+
+def checked_rate(rate: float, configured: float) -> float:
+    """Calls a second that a platform may be lowered to. Raises ValueError with a sentence."""
+    if not rate >= LEAST_RATE:
+        raise ValueError(f"the least rate is {LEAST_RATE:g} calls a second: to let nothing go out, pause it")
+    if rate >= configured:
+        raise ValueError(f"the settings say {configured:g} calls a second: a lowered rate is below that")
+    return rate
 
 
 # ---------------------------------------------------------------- acts
