@@ -18,6 +18,7 @@ from worker.console.app import build
 from worker.console.health import JournalWatch, Readiness
 from worker.console.metrics import Metrics
 from worker.console.office import Office
+from worker.console.oidc.provider import Provider
 from worker.console.runner import Runner
 from worker.journal import console_people as people
 from worker.journal.console import ConsoleJournal
@@ -29,7 +30,14 @@ HERE = "http://console.test"
 
 
 class Front:
-    def __init__(self, url: str, journal: StoredJournal, kinds: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        journal: StoredJournal,
+        kinds: dict[str, str] | None = None,
+        provider: Provider | None = None,
+        local: bool = True,
+    ) -> None:
         watch = JournalWatch(journal)
         self.kinds = kinds or {"sip-br": "sippulse"}
         self.stored = journal
@@ -37,6 +45,7 @@ class Front:
         readiness = Readiness(watch, ["console"], self.kinds)
         runner = Runner(self.journal, "test")
         self.office = Office(self.journal, readiness, self.kinds, runner, HERE)
+        self.office.provider, self.office.local = provider, local
         self.app = build(readiness, Metrics(Telemetry().registry, watch), self.office)
         self._clients: list[httpx.AsyncClient] = []
 

@@ -199,6 +199,8 @@ async def put_user(office: Office, person: Person, name: str, role: str, passwor
         raise Wrong("you cannot take the admin's role from yourself: another admin can")
     if known is None and not password:
         raise Wrong("a new user needs a password")
+    if known is not None and known.issuer and password:
+        raise Wrong("this person comes from the provider, and has no password here")
     hash = await office.hashed(password) if password else None
     await journal.run(lambda tx: people.put_user(tx, named, as_role, hash, person.name))
 

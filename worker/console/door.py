@@ -101,10 +101,14 @@ def let_in(request: Request, response: Response, secret: str) -> None:
         office.sealed("session", secret),
         httponly=True,
         samesite="lax",
-        secure=office.address.startswith("https:") or request.url.scheme == "https",
+        secure=over_tls(request),
         max_age=int(LONGEST),
         path="/",
     )
+
+
+def over_tls(request: Request) -> bool:
+    return office_of(request).address.startswith("https:") or request.url.scheme == "https"
 
 
 def origin_of(request: Request) -> str:

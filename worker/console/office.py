@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
@@ -13,11 +13,16 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from worker.console.health import Readiness
 from worker.console.runner import Runner
+from worker.console.speeds import Speeds
 from worker.journal import console_people as people
 from worker.journal.console import ConsoleJournal
 from worker.journal.console_lists import divided
 from worker.journal.console_people import Person, Role
 from worker.journal.resending import Post
+
+if TYPE_CHECKING:
+    from worker.console.batching import BatchDesk
+    from worker.console.oidc.provider import Provider
 
 FIRST = "first admin"
 LEAST_PASSWORD, MOST_PASSWORD = 12, 200  # characters
@@ -51,9 +56,13 @@ class Office:
     kinds: Mapping[str, str]
     runner: Runner
     address: str = ""
+    local: bool = True  # names and passwords kept here let people in
+    provider: Provider | None = None  # the OpenID Connect provider that does so too
     post: Post | None = None  # the way of single messages to RabbitMQ
     settles: Mapping[str, float] = field(default_factory=dict)  # platform -> seconds of its settle window
     max_bytes: int = 262_144  # of a message that intake reads
+    batches: BatchDesk | None = None  # takes files of rows; None: this process takes none
+    speeds: Speeds = field(default_factory=Speeds)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     _hasher: PasswordHasher = field(default_factory=PasswordHasher)
     _hashing: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -122,8 +131,9 @@ class Office:
             raise Wrong(
                 f"too many wrong passwords for this name: wait {max(int(user.locked // 60), 1)} min", 429
             )
-        good = await self._is(password, user.password_hash if user else await self._nobody())
-        if user is None or user.disabled or not good:
+        known = user.password_hash if user else ""  # empty: a provider lets that person in, no password does
+        good = await self._is(password, known or await self._nobody())
+        if user is None or user.disabled or not known or not good:
             self._wrong.setdefault(origin, []).append(loop.time())
             await run(lambda tx: people.wrong_password(tx, name, origin))
             return None
@@ -179,6 +189,9 @@ class Office:
     async def use_link(self, secret: str, name: str, password: str) -> bool:
         hash = await self.hashed(password)
         run = self.journal.journal.run
+        known = await run(lambda tx: people.user(tx, name))
+        if known is not None and known.issuer:
+            raise Wrong("this name belongs to somebody from the provider: choose another")
         if self.opened("first", secret, people.LINK) == FIRST:
             return await run(lambda tx: people.put_first(tx, name, hash))
         return await run(lambda tx: people.use_link(tx, secret, name, hash))

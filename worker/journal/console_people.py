@@ -27,13 +27,15 @@ LINK = 24 * 3600.0  # seconds that a link can be used
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """`locked`: seconds until a password is looked at again, None where it is."""
+    """`locked`: seconds until a password is looked at again, None where it is. `issuer`: of the provider that the
+    person comes from, who then has no password here."""
 
     name: str
     role: Role
     password_hash: str
     disabled: bool
     locked: float | None = None
+    issuer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ async def record(
 def _user(row: Row, now: float) -> User:
     locked = row["locked_until"]
     left = None if locked is None or locked <= now else locked - now
-    return User(row["name"], row["role"], row["password_hash"], bool(row["disabled"]), left)
+    return User(row["name"], row["role"], row["password_hash"], bool(row["disabled"]), left, row["issuer"])
 
 
 async def user(tx: Tx, name: str) -> User | None:
@@ -80,10 +82,10 @@ async def user(tx: Tx, name: str) -> User | None:
 
 async def users(tx: Tx) -> list[dict[str, Any]]:
     rows = await tx.rows(
-        "SELECT name, role, created_at, disabled, locked_until FROM console_users ORDER BY name"
+        "SELECT name, role, created_at, disabled, locked_until, issuer FROM console_users ORDER BY name"
     )
     return [
-        {"name": row["name"], "role": row["role"], "created_at": row["created_at"]}
+        {"name": row["name"], "role": row["role"], "created_at": row["created_at"], "issuer": row["issuer"]}
         | {"disabled": bool(row["disabled"]), "locked": (row["locked_until"] or 0) > tx.now}
         for row in rows
     ]
@@ -97,12 +99,16 @@ async def any_admin(tx: Tx) -> bool:
 
 
 async def put_user(tx: Tx, name: str, role: Role, password_hash: str | None, actor: str) -> None:
-    """Make a user, or give one another role or password; what was open under the name is closed."""
+    """Make a user, or give one another role or password; what was open under the name is closed.
+
+    Who comes from a provider gets no password: two people would go by one name.
+    """
     known = await tx.rows("SELECT name FROM console_users WHERE name = $1 FOR UPDATE", name)
     if known:
         await tx.run(
-            "UPDATE console_users SET role = $2, password_hash = COALESCE($3, password_hash), failures = 0,"
-            " locked_until = NULL, disabled = false WHERE name = $1",
+            "UPDATE console_users SET role = $2, failures = 0, locked_until = NULL, disabled = false,"
+            " password_hash = CASE WHEN issuer IS NULL THEN COALESCE($3, password_hash) ELSE password_hash END"
+            " WHERE name = $1",
             name,
             role,
             password_hash,
@@ -146,8 +152,8 @@ async def wrong_password(tx: Tx, name: str, origin: str) -> None:
 # ---------------------------------------------------------------- sessions
 
 
-async def sign_in(tx: Tx, name: str, origin: str) -> str:
-    """A new session's secret, for the cookie."""
+async def sign_in(tx: Tx, name: str, origin: str, issuer: str | None = None) -> str:
+    """A new session's secret, for the cookie. `issuer`: of the provider that let somebody in."""
     secret = fresh()
     await tx.run("UPDATE console_users SET failures = 0, locked_until = NULL WHERE name = $1", name)
     await tx.run("DELETE FROM console_sessions WHERE expires_at < $1::float8", tx.now)
@@ -159,7 +165,8 @@ async def sign_in(tx: Tx, name: str, origin: str) -> str:
         tx.now,
         tx.now + LONGEST,
     )
-    await record(tx, "signed_in", name, None, {"from": origin})
+    about = {"from": origin} if issuer is None else {"from": origin, "issuer": issuer}
+    await record(tx, "signed_in", name, None, about)
     return secret
 
 

@@ -58,6 +58,10 @@ console_users = Table(
     Column("disabled", Boolean, nullable=False, server_default=false()),
     Column("failures", Integer, nullable=False, server_default=text("0")),  # in a row
     Column("locked_until", Double),
+    # Of people whom an OpenID Connect provider lets in: who they are there. Their password_hash is empty.
+    Column("issuer", Text),
+    Column("subject", Text),
+    Index("console_users_subject", "issuer", "subject", unique=True),
 )
 
 console_sessions = Table(

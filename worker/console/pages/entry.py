@@ -14,12 +14,14 @@ from worker.console.door import (
     Ours,
     Somebody,
     let_in,
+    office_of,
     origin_of,
     person_of,
     same_site,
     secret_of,
 )
-from worker.console.office import Wrong
+from worker.console.office import Office, Wrong
+from worker.console.oidc.trouble import PROBLEMS
 from worker.console.pages.render import page
 from worker.console.texts import LANGUAGES
 from worker.journal import console_people as people
@@ -35,11 +37,22 @@ def inside(path: str | None) -> str:
     return str(path) if good and "\n" not in str(path) and "\r" not in str(path) else "/"
 
 
+async def door(
+    request: Request, status: int = 200, next: str = "/", problem: str | None = None, name: str = ""
+) -> Response:
+    """The page of the sign-in."""
+    office = office_of(request)
+    ways = {"local": office.local, "provider": office.provider}
+    return await page(request, "sign_in.html", status, next=inside(next), problem=problem, name=name, **ways)
+
+
 @router.get("/sign-in")
-async def sign_in_page(request: Request, next: str = "/") -> Response:
+async def sign_in_page(request: Request, next: str = "/", problem: str = "") -> Response:
+    """`problem`: what went wrong at the provider, one of a closed list."""
     if await person_of(request):
         return RedirectResponse(inside(next), 303)
-    return await page(request, "sign_in.html", next=inside(next), problem=None, name="")
+    text, status = PROBLEMS.get(problem, (None, 200))
+    return await door(request, status, next, text)
 
 
 @router.post("/sign-in")
@@ -47,15 +60,14 @@ async def sign_in(
     request: Request, office: Desk, name: Text = "", password: Text = "", next: Text = "/"
 ) -> Response:
     same_site(request)
+    if not office.local:
+        raise Wrong("names and passwords are switched off here: sign in by the provider", 403)
     try:
         secret = await office.signed_in(name.strip(), password, origin_of(request))
     except Wrong as wrong:
-        return await page(
-            request, "sign_in.html", wrong.status, next=inside(next), problem=str(wrong), name=name
-        )
+        return await door(request, wrong.status, next, str(wrong), name)
     if secret is None:
-        problem = "the name or the password is wrong"
-        return await page(request, "sign_in.html", 401, next=inside(next), problem=problem, name=name)
+        return await door(request, 401, next, "the name or the password is wrong", name)
     answer = RedirectResponse(inside(next), 303)
     let_in(request, answer, secret)
     return answer
@@ -65,9 +77,24 @@ async def sign_in(
 async def sign_out(request: Request, office: Desk, person: Somebody) -> Response:
     if secret := secret_of(request):
         await office.journal.journal.run(lambda tx: people.sign_out(tx, secret))
-    answer = RedirectResponse("/sign-in", 303)
+    there = await _way_out(office, person.name)
+    answer = RedirectResponse("/sign-in", 303) if there is None else await _signed_out(request, there)
     answer.delete_cookie(COOKIE, path="/")
     return answer
+
+
+async def _way_out(office: Office, name: str) -> str | None:
+    """Where somebody from the provider signs out there too."""
+    known = await office.journal.journal.run(lambda tx: people.user(tx, name))
+    if office.provider is None or known is None or known.issuer != office.provider.settings.issuer:
+        return None
+    return await office.provider.way_out(f"{office.address}/sign-in")
+
+
+async def _signed_out(request: Request, there: str) -> Response:
+    """A page, not a redirect: what a form leads to has to be ours (form-action of the content policy)."""
+    request.scope["person"] = None
+    return await page(request, "signed_out.html", there=there)
 
 
 @router.get("/first/{secret}")
@@ -91,8 +118,17 @@ async def first(
         else:
             if not done:
                 raise Wrong("this link was used, or is too old: `worker console link` makes another", 404)
-            return RedirectResponse("/sign-in", 303)
+            return await _made(request, office, name.strip())
     return await page(request, "first.html", 422, problem=problem, name=name)
+
+
+async def _made(request: Request, office: Office, name: str) -> Response:
+    """Where passwords are switched off, the link itself is the way in: the last one when the provider is down."""
+    answer = RedirectResponse("/sign-in" if office.local else "/", 303)
+    if not office.local:
+        origin = origin_of(request)
+        let_in(request, answer, await office.journal.journal.run(lambda tx: people.sign_in(tx, name, origin)))
+    return answer
 
 
 def name_problem(name: str) -> str | None:
