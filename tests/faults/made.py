@@ -71,7 +71,7 @@ class Made:
             [operation] if operation else [one.operation for one in calls_of(order.type, order.data, False)]
         )
         for name in names:
-            credit = name == "addCredit"
+            credit = name == "addCredit" and "amount" in order.data
             values: dict[str, Any] = {
                 "command": order.id if credit else None,
                 "amount": Decimal(order.data["amount"]) if credit else None,

@@ -15,6 +15,7 @@ import pytest_asyncio
 from tests.faults.broken.rig import Stage, rig
 from tests.faults.checker import check
 from tests.faults.report import Report
+from tests.support.amqp import eventually
 from tests.support.stage import MODULE
 from tests.support.storm import Sippulse, credit, order
 
@@ -124,3 +125,47 @@ async def test_a_relay_that_strikes_off_first_forgets_results(
         await stage.died(dying)
         await stage.start(WHOLE)
         caught(await verdict(stage), name, "missing or double final results")
+
+
+@broken("forgetful_merge")
+async def test_an_update_that_clears_what_it_did_not_name_is_seen(
+    name: str, tmp_path: Path, rabbit_url: str, platform: Sippulse
+) -> None:
+    """The platform clears what a whole update leaves out; the next one must not be blamed for it."""
+    async with rig(tmp_path, rabbit_url, platform) as stage:
+        await stage.start(name)
+        first = order("subscriber.update", "joao", changes={"email": "joao@sip.example"})
+        last = order("subscriber.update", "joao", changes={"call_limit": 4, "incoming_calls": False})
+        await stage.send(first, last)
+        await stage.ended(last)
+        caught(report := await verdict(stage), name, "unnamed fields changed")
+        if name != WHOLE:
+            assert first["id"] in str(report)
+            assert "document" in str(report)
+
+
+@broken("no_lease_check")
+async def test_a_worker_that_goes_by_an_old_lease_writes_over_what_came_after(
+    name: str, tmp_path: Path, rabbit_url: str, platform: Sippulse, postgres_url: str
+) -> None:
+    """It is frozen with an update in its hand; thawed when another one has made that, and the next."""
+    lease: dict[str, Any] = {"timeout": 2.5, "lease_margin": 0.5}
+    async with rig(tmp_path, rabbit_url, platform, postgres_url, **lease) as stage:
+        other = await stage.start(name, "intake,relay", ready=False)
+        frozen = await stage.start(f"{name}+freeze_sending", "engine")
+        await stage.takes(other)
+        orders = [
+            order("subscriber.update", "joao", changes={"email": f"{word}@sip.example"})
+            for word in ("first", "second")
+        ]
+        await stage.send(*orders)
+        await stage.stopped(frozen)
+        await stage.start(name, "engine")
+        await stage.ended(orders[1])
+        frozen.thaw()
+        await eventually(
+            lambda: frozen.events("claim.ended") or frozen.events("attempt.not_ours"),
+            30,
+            what=f"the end of what it had in its hand\n{frozen.tail()}",
+        )
+        caught(await verdict(stage), name, "out of order")

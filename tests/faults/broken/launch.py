@@ -5,7 +5,7 @@
 
 What follows the names are the worker's own words. One promise is broken from here, in the worker's own process; no
 setting of the product does it. `nothing` breaks nothing, so that the whole worker can meet the same fault: a
-`die_…` is no break but a fault, SIGKILL at that moment.
+`die_…` or `freeze_…` is no break but a fault, SIGKILL or SIGSTOP at that moment.
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ from worker.domain.decide import Again, Decision
 from worker.domain.effect import Effect
 from worker.domain.outcome import Outcome, Unclear
 from worker.engine import attempt
+from worker.engine.lease import LeaseGuard
 from worker.journal import claims, sweeps
 from worker.journal.driver import Tx
 from worker.journal.journal import StoredJournal
 from worker.journal.port import Outgoing
+from worker.platforms.sippulse import native_calls
 from worker.platforms.transport.client import Transport
 from worker.platforms.transport.values import Phase
 from worker.platforms.transport.wire import Call
@@ -119,6 +121,22 @@ def forgetful_relay() -> None:
     StoredJournal.unpublished = patched  # type: ignore[method-assign]  # that is what breaks it
 
 
+def forgetful_merge() -> None:
+    """What an update reads and was not ordered to change is not written back whole (updates of whole records)."""
+    merge = native_calls.record_with
+
+    def patched(*given: Any) -> dict[str, Any]:
+        return {name: value for name, value in merge(*given).items() if name != "document"}
+
+    native_calls.record_with = patched
+
+
+def no_lease_check() -> None:
+    """The first byte goes out whenever it is its turn, whosever the command is by then (rule 5.2)."""
+    LeaseGuard.before_first_byte = lambda self: None  # type: ignore[method-assign]  # that is what breaks it
+    LeaseGuard.wrote = lambda self: setattr(self, "sent", True)  # type: ignore[method-assign]  # as above
+
+
 # ---------------------------------------------------------------- faults that are best met from inside
 
 
@@ -143,6 +161,19 @@ def die_publishing() -> None:
     Publisher.publish = patched  # type: ignore[method-assign]  # the end of it
 
 
+def freeze_sending() -> None:
+    """SIGSTOP between the decision to call and the first byte of the first call; somebody else thaws it."""
+    check, frozen = LeaseGuard.before_first_byte, []
+
+    def patched(self: LeaseGuard) -> None:
+        if not frozen:
+            frozen.append(self)
+            os.kill(os.getpid(), signal.SIGSTOP)
+        check(self)
+
+    LeaseGuard.before_first_byte = patched  # type: ignore[method-assign]  # the stop of it
+
+
 def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -157,8 +188,11 @@ PATCHES: dict[str, Callable[[], None]] = {
         no_fencing,
         key_released_early,
         forgetful_relay,
+        forgetful_merge,
+        no_lease_check,
         die_admitting,
         die_publishing,
+        freeze_sending,
     )
 }
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import aio_pika
 import asyncpg
+import psutil
 
 from tests.faults.history import Applied, Exchange, Heard, History, Sent
 from tests.faults.mail import subject
@@ -39,6 +40,14 @@ SETTINGS: Mapping[str, Any] = {
     "retry_first": 0.1,
     "retry_most": 0.5,
     "call_records": {"lag": 0.1},
+}
+# As whole as an update needs it, which writes back all of it.
+RECORD = {
+    "password": "sip-password",
+    "passwordPortal": "portal-password",
+    "profile": "residential",
+    "ratePlanId": 3,
+    "document": "52998224725",
 }
 LEFT = (
     "SELECT (SELECT count(*) FROM commands WHERE finished_at IS NULL AND state <> 'parked')"
@@ -96,6 +105,7 @@ class Stage:
     results: Ear
     audit: Ear
     sent: list[Sent] = field(default_factory=list)
+    before: dict[str, Any] = field(default_factory=dict)  # records of the platform
 
     async def start(self, broken: str, roles: str = ROLES, *, ready: bool = True) -> WorkerProcess:
         """`broken`: what `launch` takes."""
@@ -122,6 +132,10 @@ class Stage:
             return started >= set(queues)
 
         await eventually(both, START, 0.05, f"a consumer of {queues}\n{process.tail()}")
+
+    async def stopped(self, process: WorkerProcess) -> None:
+        """It was frozen at the moment that its patch names."""
+        await eventually(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED, 30, 0.02)
 
     async def died(self, process: WorkerProcess) -> None:
         """It was killed at the moment that its patch names."""
@@ -186,16 +200,21 @@ class Stage:
             return list(file.execute(query))
 
     async def history(self) -> History:
-        state = (await self.platform.ask("state"))["subscribers"]
         return History(
             sent=self.sent,
             applied=[applied(entry) for entry in (await self.platform.ask("log", secrets="1"))["log"]],
             heard=[*self.results.events, *self.audit.events],
-            subscribers_after={f"{one['username']}@{one['domain']}": one for one in state},
+            subscribers_before=self.before,
+            subscribers_after=await records(self.platform),
             logs=tuple(process.log_file for process in self.workers.processes),
             unfinished=dict(await self.ask(UNFINISHED)),
             key=(self.workers.folder / "worker.key").read_text().strip(),
         )
+
+
+async def records(platform: Sippulse) -> dict[str, Any]:
+    state = (await platform.ask("state", secrets="1"))["subscribers"]
+    return {f"{one['username']}@{one['domain']}": one for one in state}
 
 
 def applied(entry: Mapping[str, Any]) -> Applied:
@@ -218,7 +237,7 @@ async def rig(
 ) -> AsyncIterator[Stage]:
     """`platform` is reset and has one subscriber, joao; `settings` are of the worker's platform."""
     await platform.tell("reset")
-    await platform.subscribers(["joao", "ana"], balance="50")
+    await platform.subscribers(["joao", "ana"], balance="50", **RECORD)
     await platform.tell("switches", duplicates="double")
     table = {PLATFORM: {"url": platform.url, **SETTINGS, **settings}}
     async with (
@@ -226,7 +245,7 @@ async def rig(
         Ear(broker, "audit") as audit,
         Workers(folder, broker, table, journal=journal) as workers,
     ):
-        yield Stage(broker, journal, platform, workers, results, audit)
+        yield Stage(broker, journal, platform, workers, results, audit, before=await records(platform))
 
 
 __all__ = ["DOMAIN", "Stage", "rig"]
