@@ -260,6 +260,50 @@ async def test_undo_reverses_only_what_the_batch_changed(stage: Stage) -> None:
     assert json.loads(again.out)["sent"] == 0
 
 
+async def test_undo_asks_of_each_row_when_its_turn_comes(stage: Stage) -> None:
+    """Between the first and the last row of an undo may lie hours, and somebody's work."""
+    names = await debtors(stage, 7100, 3)
+    file = list_of(stage.folder / "late.csv", names)
+    run = ("--command", "calls.block", "--undoable", "--follow", "--batch", "late")
+    assert (await onboard(stage, file, *run, verb=("batch", "run"))).code == 0
+    await stage.here("platforms", "pause", PLATFORM, "--reason", "nothing is to end yet")
+    words = ("batch", "undo", "late", "--reason", "wrong list", "--follow", "--in-flight", "1", "--json")
+    undoing = asyncio.create_task(stage.workers.worker(*words, within=LONG))
+
+    async def first_is_sent() -> bool:
+        query = (
+            "SELECT count(*) FROM batch_rows r JOIN batches b ON b.id = r.batch_id WHERE b.name = 'late-undo'"
+        )
+        assert not undoing.done(), undoing.result()
+        return bool(await stage.value(query) == 1)
+
+    await eventually(first_is_sent, 120, 0.1, "the first row that was sent")
+    who = (f"subscriber.username={names[2]}", f"subscriber.domain={DOMAIN}")
+    await stage.here("send", "calls.block", *who, "--id", "fraud-meanwhile")
+    query = "SELECT count(*) FROM commands WHERE message_id = 'fraud-meanwhile'"
+    await eventually(lambda: _more(lambda: stage.value(query), 0), 60, 0.1, "what was sent meanwhile")
+    await stage.here("platforms", "resume", PLATFORM, "--reason", "go on")
+    done = await undoing
+    assert (done.code, done.json["rows"]) == (1, {"succeeded": 2, "not_sent": 1}), done.out + done.err
+    assert "calls.block fraud-meanwhile" in done.json["causes"][0]["example"]
+    there = await subscribers(stage)
+    assert [there[name]["activeOutgoingCalls"] for name in names] == [True, True, False]
+
+
+async def test_a_second_run_beside_the_first_is_refused(stage: Stage) -> None:
+    names = await debtors(stage, 7200, 2)
+    file = list_of(stage.folder / "twice.csv", names)
+    words = ("--command", "calls.block", "--batch", "twice", "--follow")
+    await stage.here("platforms", "pause", PLATFORM, "--reason", "nothing is to end yet")
+    first = asyncio.create_task(onboard(stage, file, *words, verb=("batch", "run")))
+    query = "SELECT count(*) FROM batches WHERE name = 'twice'"
+    await eventually(lambda: _more(lambda: stage.value(query), 0), 120, 0.1, "the first run")
+    second = await onboard(stage, file, *words, verb=("batch", "run"))
+    assert (second.code, "another run of batch twice" in second.err) == (2, True), second.err
+    await stage.here("platforms", "resume", PLATFORM, "--reason", "go on")
+    assert (await first).code == 0
+
+
 async def test_a_running_batch_is_paused_slowed_resumed_and_cancelled(stage: Stage) -> None:
     names = await debtors(stage, 8000, 300)
     file = list_of(stage.folder / "steered.csv", names)

@@ -13,6 +13,7 @@ from worker.domain.lifecycle import EffectSeen, State
 from worker.journal.batch_care import cancel_late, purge
 from worker.journal.batches import (
     Batch,
+    BatchBusy,
     Batches,
     Known,
     NewBatch,
@@ -228,6 +229,21 @@ async def test_a_retry_of_failed_rows_goes_on_behind_what_a_person_ran_again(
     await arrive(journal, batch, again, CHAIN)
     await end(journal)
     assert await batches.gather_all(batch) == {"done": 1}
+
+
+async def test_one_run_of_a_batch_at_a_time(
+    place: Any, batches: Batches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.journal.batches.LETS_GO", 0.0)
+    other = Batches(await place.open())  # of another process
+    async with batches.running("friday"):
+        with pytest.raises(BatchBusy, match="another run of batch friday"):
+            async with other.running("friday"):
+                pass
+        async with other.running("saturday"):
+            pass
+    async with other.running("friday"):
+        pass
 
 
 async def test_two_runs_at_once_send_one_password(batches: Batches) -> None:

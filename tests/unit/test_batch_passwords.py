@@ -68,6 +68,17 @@ def test_a_row_written_again_counts_once_and_the_last_time(tmp_path: Path) -> No
     assert read_passwords(file, Opener(passphrase=PHRASE)) == [entry(2, "two"), entry(3, "new")]
 
 
+def test_rows_with_the_same_key_columns_are_all_there(tmp_path: Path) -> None:
+    """Several numbers of one client; and a sorted file gives one of them another row number."""
+    file = tmp_path / "p"
+    client = {"client": "17"}
+    first, second = (Entry(n, client, {"0 password": f"secret-{n}"}, f"id-{n}") for n in (2, 3))
+    moved = Entry(9, client, {"0 password": "secret-2"}, "id-2")
+    written(file, Lock(passphrase=PHRASE), first, second)
+    written(file, Lock(passphrase=PHRASE), moved)
+    assert read_passwords(file, Opener(passphrase=PHRASE)) == [second, moved]
+
+
 def test_a_line_that_was_torn_by_a_kill_spoils_no_other(tmp_path: Path) -> None:
     file = tmp_path / "p"
     written(file, Lock(passphrase=PHRASE), entry(2, "two"), entry(3, "three"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -345,36 +346,42 @@ def undo(
 
 
 async def _undo(settings: Settings, name: str, reason: str, given: Given) -> int:
-    from worker.journal.batches import Batches, NewBatch
-    from worker.onboarding.check import Checked, Seen
-    from worker.onboarding.undo import reversal
+    from worker.journal.batches import Batches
 
     async with journal_of(settings) as journal:
         batches = Batches(journal)
         batch = await batches.needed(name)
         if batch.state == "sending":
             raise Fault(f"batch {name} is still being sent: let it end, or cancel it first", FAILED)
-        await batches.gather_all(batch)
-        rows = await reversal(batches, batch)
-        bad = [one for one in rows if one.findings]
-        found = Checked(Seen(), len(rows), len(rows) - len(bad), len(bad))
-        try:
-            if not given.as_json:
-                _tell_undo(name, rows)
-            if given.dry_run or not rows:
-                return 0
-            title = f"undo of {batch.title}"
-            new = NewBatch(
-                f"{name}-undo", batch.platform, title, batch.file, "", "", len(rows), actor(), name
-            )
-            made = await batches.begin(new)
-            if made.state == "cancelled":
-                made = await batches.reopen(made.name, actor())
-            await batches.note(made, "batch_undone", actor(), reason)
-            portions = [rows[start : start + 500] for start in range(0, len(rows), 500)]
-            return await send_batch(settings, batches, made, portions, found, None, given)
-        finally:
-            found.seen.close()
+        async with nullcontext() if given.dry_run else batches.running(f"{name}-undo"):
+            await batches.gather_all(batch)
+            return await _reverse(settings, batches, batch, reason, given)
+
+
+async def _reverse(settings: Settings, batches: Batches, batch: Batch, reason: str, given: Given) -> int:
+    from worker.journal.batches import NewBatch
+    from worker.onboarding.check import Checked, Seen
+    from worker.onboarding.undo import Reversal
+
+    reversal = Reversal(batches, batch)
+    rows = await reversal.rows()
+    bad = [one for one in rows if one.findings]
+    if not given.as_json:
+        _tell_undo(batch.name, rows)
+    if given.dry_run or not rows:
+        return 0
+    found = Checked(Seen(), len(rows), len(rows) - len(bad), len(bad))
+    try:
+        title, name = f"undo of {batch.title}", f"{batch.name}-undo"
+        new = NewBatch(name, batch.platform, title, batch.file, "", "", len(rows), actor(), batch.name)
+        made = await batches.begin(new)
+        if made.state == "cancelled":
+            made = await batches.reopen(made.name, actor())
+        await batches.note(made, "batch_undone", actor(), reason)
+        portions = [rows[start : start + 500] for start in range(0, len(rows), 500)]
+        return await send_batch(settings, batches, made, portions, found, None, given, reversal.still)
+    finally:
+        found.seen.close()
 
 
 def _tell_undo(name: str, rows: list[Any]) -> None:

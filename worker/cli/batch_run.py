@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from worker.onboarding.mapping import Plan
     from worker.onboarding.passwords import Lock
     from worker.onboarding.publishing import Bulk
+    from worker.onboarding.sending import Still
     from worker.onboarding.sheet import Sheet
     from worker.platforms.port import Platform
     from worker.settings import Settings
@@ -46,6 +47,7 @@ NOT_SENT = frozenset(
         "Stopped",
         "PasswordsError",
         "BulkGone",
+        "BatchBusy",
         "NotAsked",
         "Cancelled",
         "JournalDown",
@@ -118,20 +120,18 @@ def _can_report(path: Path | None) -> None:
 
 def _plan(given: Given, sheet: Sheet, kind: str) -> Plan:
     """Raises MappingError."""
-    from worker.onboarding.mapping import MappingError, fitting, read_plan
-    from worker.onboarding.matching import BESIDE, plan_from_headers
-    from worker.onboarding.undo import undoable
+    from worker.onboarding.mapping import read_plan
+    from worker.onboarding.plans import plan_for
 
-    if given.mapping is not None:
-        plan = fitting(read_plan(given.mapping, kind), sheet.columns)
-    else:
-        types = (*given.types, *BESIDE) if given.creates else given.types
-        plan = plan_from_headers(sheet.columns, types, kind)
-    if given.creates and plan.commands[0].type != CREATE:
-        raise MappingError(
-            f"{given.mapping}: onboarding begins with subscriber.create; for others: `worker batch run`"
-        )
-    return undoable(plan) if given.wish.undoable else plan
+    return plan_for(
+        sheet.columns,
+        kind,
+        mapping=None if given.mapping is None else read_plan(given.mapping, kind),
+        types=given.types,
+        creates=given.creates,
+        undoable=given.wish.undoable,
+        name=str(given.mapping),
+    )
 
 
 @asynccontextmanager
@@ -170,18 +170,29 @@ async def _run(settings: Settings, name: str, given: Given) -> int:
         batches = Batches(journal)
         maker = Maker(plan, name, kind, platform.plan, settings.intake.max_bytes)
         job = await jobs.begin(sheet, plan, maker, batches, given.wish)
+        async with nullcontext() if given.dry_run else batches.running(job.name):
+            # Once more: another run may have ended while we waited for our turn.
+            job = await jobs.begin(sheet, plan, maker, batches, given.wish)
+            return await _check_and_send(settings, job, batches, platform, given)
+
+
+async def _check_and_send(
+    settings: Settings, job: Job, batches: Batches, platform: Platform, given: Given
+) -> int:
+    from worker.onboarding import job as jobs
+
+    if not given.as_json:
+        _announce(job)
+    found = await jobs.checked(job, batches, _beyond(settings, platform, given.against))
+    try:
         if not given.as_json:
-            _announce(job)
-        found = await jobs.checked(job, batches, _beyond(settings, platform, given.against))
-        try:
-            if not given.as_json:
-                _tell_checks(job, found)
-            if given.dry_run:
-                return _dry(job, found, given)
-            jobs.may_go(job, found)
-            return await _send(settings, job, found, batches, given)
-        finally:
-            found.seen.close()
+            _tell_checks(job, found)
+        if given.dry_run:
+            return _dry(job, found, given)
+        jobs.may_go(job, found)
+        return await _send(settings, job, found, batches, given)
+    finally:
+        found.seen.close()
 
 
 def _announce(job: Job) -> None:
@@ -286,6 +297,7 @@ async def send_batch(
     found: Checked,
     passwords: Any,
     given: Given,
+    still: Still | None = None,
 ) -> int:
     """Send, follow if wished, report. The exit code."""
     from worker.onboarding.progress import shown
@@ -294,7 +306,7 @@ async def send_batch(
     progress = Progress(total=found.rows)
     bulk = bulk_of(settings)
     terms = Terms(given.retry_failed, given.in_flight)
-    sender = Sender(batches, batch, bulk, passwords, progress, terms)
+    sender = Sender(batches, batch, bulk, passwords, progress, terms, still)
     in_time = True
     try:
         with shown(progress, None if given.as_json else show.console(stderr=True)) as update:

@@ -6,8 +6,11 @@ of the batch's name and that MAC. So whoever is killed at any instant sends, the
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +22,8 @@ from worker.journal.driver import Row, Tx
 from worker.journal.endings import new_id
 from worker.journal.journal import StoredJournal
 from worker.messages.events import AuditDraft, canonical
+
+LETS_GO = 3.0  # seconds in which the database notices that a run was killed
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,10 @@ class Line:
     problem: Mapping[str, Any] | None = None
 
 
+class BatchBusy(Exception):
+    """Another run sends it just now."""
+
+
 class UnknownBatch(Exception):
     """There is no batch of that name; the text says where the names stand."""
 
@@ -77,6 +86,22 @@ class Batches:
             return _batch(rows[0]) if rows else None
 
         return await self._journal.run(work)
+
+    @asynccontextmanager
+    async def running(self, name: str) -> AsyncIterator[None]:
+        """One run at a time: two would each keep passwords in a file of their own. Raises BatchBusy."""
+        until = time.monotonic() + LETS_GO
+        while True:
+            async with self._journal.held(f"batch-{name}") as ours:
+                if ours:
+                    yield
+                    return
+            if time.monotonic() > until:
+                raise BatchBusy(
+                    f"another run of batch {name} is checking or sending it just now, here or on another machine: watch"
+                    f" that one (`worker batch show {name}`), or give the command again when it has ended"
+                )
+            await asyncio.sleep(0.2)
 
     async def needed(self, name: str) -> Batch:
         """Raises UnknownBatch."""
@@ -365,6 +390,7 @@ async def _record(tx: Tx, what: str, row: Row, actor: str, reason: str | None, *
 
 __all__ = [
     "Batch",
+    "BatchBusy",
     "Batches",
     "Known",
     "Line",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -50,5 +51,8 @@ class Driver(Protocol):
 
     def listen(self, heard: Callable[[str], None]) -> None:
         """Call `heard(channel)` for what other processes (and this one) woke."""
+
+    def held(self, name: str) -> AbstractAsyncContextManager[bool]:
+        """Hold the lock of that name while the block runs; False: somebody else does. Whoever is killed lets go."""
 
     async def close(self) -> None: ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
 from worker.journal import (
@@ -53,6 +54,10 @@ class StoredJournal:
 
     async def run(self, work: Callable[[Tx], Awaitable[T]]) -> T:
         return await self._driver.transact(work)
+
+    def held(self, name: str) -> AbstractAsyncContextManager[bool]:
+        """Hold the lock of that name (fit for a file's) while the block runs; False: somebody else does."""
+        return self._driver.held(name)
 
     def listen(self, heard: Callable[[str], None]) -> None:
         """`heard(channel)`: a platform's name, `relay`, `sweep` or `control`."""
@@ -269,7 +274,9 @@ class StoredJournal:
         return await self.run(lambda tx: acts.resolve(tx, self.core, name, applied, actor, reason, waive))
 
     async def retry(self, name: str, actor: str, reason: str, dependents: bool = False) -> dict[str, Any]:
-        return await self.run(lambda tx: acts.retry(tx, self.core, name, actor, reason, dependents=dependents))
+        return await self.run(
+            lambda tx: acts.retry(tx, self.core, name, actor, reason, dependents=dependents)
+        )
 
     async def edit(
         self,

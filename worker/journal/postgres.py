@@ -6,8 +6,8 @@ import asyncio
 import re
 import ssl
 import zlib
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import lru_cache
 from typing import Any, NoReturn, TypeVar
 
@@ -22,6 +22,8 @@ log = structlog.get_logger()
 
 CHANNEL = "provisioning_worker"
 DEADLOCKS = 5  # how often a batch is repeated after a deadlock abort
+# A machine that is gone says nothing: the server asks, so that what it held is free within half a minute.
+ASKING = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
 AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 BROKEN_BY_DATA = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, UnicodeError, OverflowError)
 
@@ -144,6 +146,22 @@ class PostgresDriver:
                     await connection.execute("ROLLBACK")
                 raise
         return answer
+
+    @asynccontextmanager
+    async def held(self, name: str) -> AsyncIterator[bool]:
+        """By a connection of its own: the lock ends with it."""
+        try:
+            connection = await asyncpg.connect(
+                self._url, timeout=5, command_timeout=30, server_settings=ASKING
+            )
+            ours = await connection.fetchval("SELECT pg_try_advisory_lock($1)", _number(name))
+        except AWAY as error:
+            _down(error)
+        try:
+            yield bool(ours)
+        finally:
+            with suppress(*AWAY):
+                await connection.close(timeout=5)
 
     def listen(self, heard: Callable[[str], None]) -> None:
         self._heard.append(heard)

@@ -9,8 +9,8 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -76,6 +76,7 @@ class SqliteTx:
 class SqliteDriver:
     def __init__(self, path: Path, *, exclusive: bool = False) -> None:
         """`exclusive`: this is the one `worker run` of the file; raises JournalError if there is one."""
+        self._path = path
         self._file_lock = _only_one(path) if exclusive else None
         self._lock = asyncio.Lock()
         self._heard: list[Callable[[str], None]] = []
@@ -128,6 +129,17 @@ class SqliteDriver:
                     raise
             await asyncio.sleep(POLL)
 
+    @asynccontextmanager
+    async def held(self, name: str) -> AsyncIterator[bool]:
+        """By a file beside the journal's; `name` has to be fit for one."""
+        path = Path(f"{self._path}.{name}.lock")
+        file = _locked(path)
+        try:
+            yield file is not None
+        finally:
+            if file is not None:
+                _let_go(path, file)
+
     def listen(self, heard: Callable[[str], None]) -> None:
         self._heard.append(heard)
 
@@ -173,6 +185,30 @@ async def finish(work: Awaitable[T]) -> T:
         if not task.cancelled():
             task.exception()  # the caller is gone: nobody else is to be told
         raise
+
+
+def _locked(path: Path) -> IO[str] | None:
+    """None: somebody else holds it. Who held it before may have removed the file that we have opened: then again."""
+    while True:
+        try:
+            file = path.open("w")
+        except OSError as error:
+            raise JournalDown(f"no file can be made beside the journal's ({error.strerror})") from None
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        except FileNotFoundError:
+            pass
+        except OSError:
+            file.close()
+            return None
+        file.close()
+
+
+def _let_go(path: Path, file: IO[str]) -> None:
+    path.unlink(missing_ok=True)
+    file.close()
 
 
 def _only_one(path: Path) -> IO[str]:

@@ -70,11 +70,15 @@ class Lock:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row's passwords, by "part field"."""
+    """One row's passwords, by "part field".
+
+    `id` tells rows apart whose key columns are alike (several numbers of one client).
+    """
 
     row: int
     keys: Mapping[str, str]
     made: Mapping[str, str] = field(repr=False)
+    id: str = ""
 
 
 class PasswordFile:
@@ -117,7 +121,9 @@ class PasswordFile:
 
     def _line(self, one: Entry) -> bytes:
         nonce = os.urandom(NONCE)
-        text = json.dumps({"row": one.row, "keys": dict(one.keys), "made": dict(one.made)}).encode()
+        text = json.dumps(
+            {"row": one.row, "id": one.id, "keys": dict(one.keys), "made": dict(one.made)}
+        ).encode()
         return base64.b64encode(nonce + self._cipher.encrypt(nonce, text, self._head)) + b"\n"
 
     def _write(self, data: bytes) -> None:
@@ -172,7 +178,7 @@ def read_passwords(path: Path, opener: Opener) -> list[Entry]:
     """All rows of the file, each once, in the order of their numbers. Raises PasswordsError."""
     found: dict[str, Entry] = {}
     for one in _entries(path, opener):
-        found[json.dumps(dict(one.keys), sort_keys=True)] = one
+        found[one.id or json.dumps(dict(one.keys), sort_keys=True)] = one
     return sorted(found.values(), key=lambda one: one.row)
 
 
@@ -191,7 +197,7 @@ def _entries(path: Path, opener: Opener) -> Iterator[Entry]:
             cipher = AESGCM(key) if key is not None else None
         elif line and cipher is not None and (text := _opened(cipher, line, head)) is not None:
             opened = True
-            yield Entry(text["row"], text["keys"], text["made"])
+            yield Entry(text["row"], text["keys"], text["made"], text.get("id", ""))
     if not opened and len([line for line in lines if line]) > 1:
         raise PasswordsError(f"{path}: nothing in it opens with this key or passphrase")
 

@@ -247,9 +247,14 @@ class Maker:
         return {name: shown(row.cells.get(name), False) for name in names}
 
     def _about(self) -> tuple[str, ...]:
-        """Columns that say whom the first command is about."""
+        """Columns that say whom the first command is about, and which of his numbers."""
         first = self.plan.commands[0]
-        columns = [name for s in first.sources if s.path.startswith("subscriber.") for name in s.columns]
+        columns = [
+            name
+            for s in first.sources
+            if s.path.startswith("subscriber.") or s.path == "number"
+            for name in s.columns
+        ]
         known = fields_of(first.type, self._kind)
         if not columns:
             columns = [

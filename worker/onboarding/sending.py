@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar
 
+from worker.journal.batch_offers import HASH
 from worker.journal.batches import Batch, Batches, Known, Offered, Send, content_mac, row_hash
 from worker.journal.port import JournalDown
 from worker.onboarding.check import off_loop
@@ -21,6 +22,8 @@ from worker.onboarding.publishing import Bulk, Message
 from worker.onboarding.rows import Made, generated
 
 T = TypeVar("T")
+# Asked for rows whose turn has come: the same rows, with findings where one is not to be sent after all.
+Still = Callable[[Sequence[Made]], Awaitable[Sequence[Made]]]
 
 CHUNK = 100  # rows that are written down together
 LOOK = 0.5  # seconds, at least, between two looks at how rows ended
@@ -164,6 +167,7 @@ class Sender:
         passwords: PasswordFile | None,
         progress: Progress,
         terms: Terms,
+        still: Still | None = None,
     ) -> None:
         self._batches = batches
         self._batch = batch
@@ -171,6 +175,7 @@ class Sender:
         self._passwords = passwords
         self._progress = progress
         self._terms = terms
+        self._still = still
         self.watch = Watch(batches, batch, progress)
         self._next = 0.0  # by the loop's clock: when the rate lets the next row go
 
@@ -221,8 +226,16 @@ class Sender:
         place = 0
         while place < len(rows):
             room = await self._room(watching)
-            await self._chunk(rows[place : place + room])
+            await self._chunk(await self._due(rows[place : place + room]))
             place += room
+
+    async def _due(self, rows: Sequence[Made]) -> Sequence[Made]:
+        """Those whose turn has come and that are still to be sent."""
+        if (still := self._still) is None:
+            return rows
+        asked = await patiently(lambda: still(rows))
+        await self._keep_bad([one for one in asked if one.findings])
+        return [one for one in asked if not one.findings]
 
     async def _room(self, watching: asyncio.Task[None]) -> int:
         """How many rows may go now; waits while none may. Raises Cancelled."""
@@ -248,11 +261,13 @@ class Sender:
                 continue
 
     async def _chunk(self, rows: Sequence[Made]) -> None:
+        if not rows:
+            return
         offered = [self._offered(one) for one in rows]
         answers = await patiently(lambda: self._batches.offer(self._batch, offered, self._terms.retry_failed))
         sends = [(one, answer) for one, answer in zip(rows, answers, strict=True) if isinstance(answer, Send)]
         if self._passwords is not None:
-            entries = [Entry(one.number, one.keys, send.made) for one, send in sends if send.made]
+            entries = [self._entry(one, send.made) for one, send in sends if send.made]
             if entries:
                 self._passwords.add(entries)
         for _, send in sends:
@@ -273,6 +288,10 @@ class Sender:
                 self._progress.changed += [one.number] if len(self._progress.changed) < 1000 else []
             elif isinstance(answer, Known):
                 self._progress.before += 1
+
+    def _entry(self, one: Made, made: Mapping[str, str]) -> Entry:
+        id = row_hash(self._batches.core, self._batch.platform, one.identity)[:HASH]
+        return Entry(one.number, one.keys, made, id)
 
     def _offered(self, one: Made) -> Offered:
         core = self._batches.core

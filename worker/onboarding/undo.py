@@ -6,8 +6,8 @@ subscriber. A row that somebody else changed since is left as it is, and listed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from worker.journal.batch_endings import Part
@@ -65,30 +65,57 @@ def undoable(plan: Plan) -> Plan:
     return Plan((reading, *plan.commands), plan.identity, plan.when, plan.lookups, plan.unused, plan.notes)
 
 
-async def reversal(batches: Batches, batch: Batch) -> list[Made]:
-    """A row for each row of the batch that took effect, in part or whole: what reverses it, or why it is kept."""
-    made = []
-    async for line in lines_of_data(batches, batch):
-        one = await _row(batches, batch, line)
-        if one is not None:
-            made.append(one)
-    return made
+class Reversal:
+    """Takes a batch back: a row for each row of it that took effect, in part or whole."""
+
+    def __init__(self, batches: Batches, batch: Batch) -> None:
+        self._batches = batches
+        self._batch = batch
+        self._first: dict[
+            tuple[Any, ...], tuple[str, int]
+        ] = {}  # row's identity -> object, number of its command
+
+    async def rows(self) -> list[Made]:
+        """What reverses each, or why it is kept."""
+        made = []
+        async for line in lines_of_data(self._batches, self._batch):
+            one = await self._row(line)
+            if one is not None:
+                made.append(one)
+        return made
+
+    async def still(self, rows: Sequence[Made]) -> list[Made]:
+        """The same rows when their turn has come: hours may lie between, in which somebody changed one."""
+        return [await self._asked(one) for one in rows]
+
+    async def _asked(self, one: Made) -> Made:
+        first = self._first.get(one.identity)
+        since = await self._batches.since(self._batch, *first) if first else None
+        return one if since is None else replace(one, commands=(), findings=(_why(one.number, since),))
+
+    async def _row(self, line: Line) -> Made | None:
+        changes = [part for part in line.parts if part.effect == "applied" and part.type != GET]
+        if not changes:
+            open_part = next((part for part in line.parts if not part.final), None)
+            return None if open_part is None else _kept(line, "it has not ended yet")
+        if any(not part.final for part in line.parts):
+            return _kept(line, "it has not ended yet")
+        first = next((part for part in line.parts if part.command is not None), changes[0])
+        if first.partition_key and first.command:
+            self._first[_identity(line)] = first.partition_key, first.command
+            since = await self._batches.since(self._batch, first.partition_key, first.command)
+            if since is not None:
+                return Made(line.number, line.keys, findings=(_why(line.number, since),))
+        before = next((part.output for part in line.parts if part.type == GET and part.output), None)
+        return _reversed(line, changes, take(before or {}, "subscriber"))
 
 
-async def _row(batches: Batches, batch: Batch, line: Line) -> Made | None:
-    changes = [part for part in line.parts if part.effect == "applied" and part.type != GET]
-    if not changes:
-        open_part = next((part for part in line.parts if not part.final), None)
-        return None if open_part is None else _kept(line, "it has not ended yet")
-    if any(not part.final for part in line.parts):
-        return _kept(line, "it has not ended yet")
-    first = next((part for part in line.parts if part.command is not None), changes[0])
-    if first.partition_key and first.command:
-        since = await batches.since(batch, first.partition_key, first.command)
-        if since is not None:
-            return _kept(line, f"it was changed since by {since}")
-    before = next((part.output for part in line.parts if part.type == GET and part.output), None)
-    return _reversed(line, changes, take(before or {}, "subscriber"))
+def _identity(line: Line) -> tuple[Any, ...]:
+    return (line.parts[0].message_id,)
+
+
+def _why(number: int, since: str) -> Finding:
+    return Finding(number, "", "", "", f"it was changed since by {since}", "not_reversed")
 
 
 def _reversed(line: Line, changes: list[Part], before: Data | None) -> Made | None:
@@ -100,7 +127,7 @@ def _reversed(line: Line, changes: list[Part], before: Data | None) -> Made | No
         return _kept(line, str(why))
     if not commands:
         return None  # it was so before: the batch changed nothing
-    return Made(line.number, line.keys, (line.parts[0].message_id,), tuple(commands))
+    return Made(line.number, line.keys, _identity(line), tuple(commands))
 
 
 def _kept(line: Line, why: str) -> Made:
