@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli import show
+from worker.cli import bulk, show
 from worker.cli.context import Json, Reason, actor, known, run, settings_of, with_journal
 from worker.cli.fields import FIELDS_HELP, data_of, list_fields, merged
 from worker.cli.stopped import of_command
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
 Name = Annotated[str, typer.Argument(metavar="ID", help="The number that `list` shows, or the sender's id.")]
+Along = Annotated[
+    bool,
+    typer.Option(
+        "--with-dependents", help="Those too that ended because this one did, each with its own data."
+    ),
+]
 STATES = ("waiting", "running", "in_doubt", "parked", "succeeded", "rejected", "cancelled", "expired")
 BELOW = {"attempts_made", "readings", "events", "records", "line", "steps", "problem", "window"}
 TIMES = ("received_at", "started_at", "finished_at", "due_at")
@@ -193,19 +199,95 @@ def _next(found: Mapping[str, Any]) -> str | None:
     )
 
 
-def retry(context: typer.Context, name: Name, reason: Reason, as_json: Json = False) -> None:
-    """Let a parked command go on, or run an ended one again as a new command."""
-    _act(context, lambda journal: journal.retry(name, actor(), reason), as_json)
+def retry(
+    context: typer.Context,
+    name: bulk.Name = None,
+    state: bulk.StateIs = None,
+    platform: bulk.Platform = None,
+    type: bulk.Type = None,
+    subscriber: bulk.Subscriber = None,
+    batch: bulk.Batch = None,
+    source: bulk.Source = None,
+    code: bulk.ErrorCode = None,
+    group: bulk.Group = None,
+    since: bulk.Since = None,
+    until: bulk.Until = None,
+    superseded: bulk.Superseded = False,
+    preview: bulk.OnlyPreview = False,
+    yes: bulk.Yes = False,
+    dependents: Along = False,
+    reason: bulk.Why = None,
+    as_json: Json = False,
+) -> None:
+    """Let a parked command go on, or run an ended one again as a new command; or many, by filters."""
+    filters = bulk.Filters(state, platform, type, subscriber, batch, source, code, group, since, until)
+    how = bulk.How(superseded, preview, yes, as_json)
+    if name is not None and bulk.one_or_many(name, filters, how):
+        why = bulk.said(reason)
+        _act(context, lambda journal: journal.retry(name, actor(), why, dependents), as_json)
+        return
+    if dependents:
+        raise typer.BadParameter("--with-dependents goes with one command")
+    bulk.one_or_many(name, filters, how)
+    bulk.many(context, "retry", filters, how, reason)
 
 
-def cancel(context: typer.Context, name: Name, reason: Reason, as_json: Json = False) -> None:
-    """Cancel a command that has certainly had no effect."""
-    _act(context, lambda journal: journal.cancel(name, actor(), reason), as_json)
+def cancel(
+    context: typer.Context,
+    name: bulk.Name = None,
+    state: bulk.StateIs = None,
+    platform: bulk.Platform = None,
+    type: bulk.Type = None,
+    subscriber: bulk.Subscriber = None,
+    batch: bulk.Batch = None,
+    source: bulk.Source = None,
+    code: bulk.ErrorCode = None,
+    group: bulk.Group = None,
+    since: bulk.Since = None,
+    until: bulk.Until = None,
+    preview: bulk.OnlyPreview = False,
+    yes: bulk.Yes = False,
+    reason: bulk.Why = None,
+    as_json: Json = False,
+) -> None:
+    """Cancel a command that has certainly had no effect; or many, by filters."""
+    filters = bulk.Filters(state, platform, type, subscriber, batch, source, code, group, since, until)
+    how = bulk.How(False, preview, yes, as_json)
+    if name is not None and bulk.one_or_many(name, filters, how):
+        why = bulk.said(reason)
+        _act(context, lambda journal: journal.cancel(name, actor(), why), as_json)
+        return
+    bulk.one_or_many(name, filters, how)
+    bulk.many(context, "cancel", filters, how, reason)
 
 
-def archive(context: typer.Context, name: Name, reason: Reason, as_json: Json = False) -> None:
-    """Take an ended command out of the lists."""
-    _act(context, lambda journal: journal.archive(name, actor(), reason), as_json)
+def archive(
+    context: typer.Context,
+    name: bulk.Name = None,
+    state: bulk.StateIs = None,
+    platform: bulk.Platform = None,
+    type: bulk.Type = None,
+    subscriber: bulk.Subscriber = None,
+    batch: bulk.Batch = None,
+    source: bulk.Source = None,
+    code: bulk.ErrorCode = None,
+    group: bulk.Group = None,
+    since: bulk.Since = None,
+    until: bulk.Until = None,
+    preview: bulk.OnlyPreview = False,
+    yes: bulk.Yes = False,
+    reason: bulk.Why = None,
+    as_json: Json = False,
+) -> None:
+    """Take an ended command out of the lists; or many, by filters."""
+    filters = bulk.Filters(state, platform, type, subscriber, batch, source, code, group, since, until)
+    how = bulk.How(False, preview, yes, as_json)
+    if name is not None and bulk.one_or_many(name, filters, how):
+        why = bulk.said(reason)
+        _act(context, lambda journal: journal.archive(name, actor(), why), as_json)
+        return
+    bulk.one_or_many(name, filters, how)
+    bulk.many(context, "archive", filters, how, reason)
 
 
 def resolve(
@@ -233,16 +315,24 @@ def edit(
     name: Name,
     fields: Annotated[list[str], typer.Argument(metavar="FIELD=VALUE", help="What changes; null removes.")],
     reason: Reason,
+    dependents: Along = False,
     as_json: Json = False,
 ) -> None:
     """Run an ended command again with other data, as a new command; a parked one is cancelled first."""
     settings = settings_of(context)
-    done = run(with_journal(settings, lambda journal: _edit(settings, journal, name, fields, reason)))
+    done = run(
+        with_journal(settings, lambda journal: _edit(settings, journal, name, fields, reason, dependents))
+    )
     _told(done, as_json)
 
 
 async def _edit(
-    settings: Settings, journal: StoredJournal, name: str, fields: list[str], reason: str
+    settings: Settings,
+    journal: StoredJournal,
+    name: str,
+    fields: list[str],
+    reason: str,
+    dependents: bool,
 ) -> dict[str, Any]:
     from worker.journal.acts import data_of as stored
     from worker.messages.catalogue import find
@@ -258,7 +348,7 @@ async def _edit(
     def check(type: str, data: Mapping[str, Any]) -> None:
         _check(settings, before, type, data)
 
-    return await journal.edit(str(before["id"]), changes, check, actor(), reason)
+    return await journal.edit(str(before["id"]), changes, check, actor(), reason, dependents)
 
 
 def _check(settings: Settings, before: Mapping[str, Any], type: str, data: Mapping[str, Any]) -> None:
@@ -289,6 +379,8 @@ def _told(done: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         show.emit(done)
         return
-    told = ((name, value) for name, value in done.items() if name != "id")
+    told = ((name, value) for name, value in done.items() if name not in ("id", "dependents"))
     what = ", ".join(name if value is True else f"{name} {value}" for name, value in told)
     show.say(f"command {done['id']}: {what}")
+    for one in done.get("dependents", ()):
+        show.say(f"  {one['message_id']}: {one['why'] or 'comes along as command ' + str(one['became'])}")

@@ -171,6 +171,7 @@ def explained(error: BaseException) -> tuple[str, int] | None:
         "KeyMissing": USAGE,
         "TopologyError": FAILED,
         "ServiceError": FAILED,
+        "TooWide": FAILED,
     }
     if name in known:
         return str(error), known[name]

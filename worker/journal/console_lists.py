@@ -11,7 +11,8 @@ import json
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from worker.journal.driver import Row, Tx
@@ -40,7 +41,7 @@ class Wanted:
     state: str | None = None
     platform: str | None = None
     type: str | None = None
-    about: str | None = None  # a whole ordering key
+    about: str | None = None  # a whole ordering key, or an object's whole name
     source: str | None = None
     batch: str | None = None
     code: str | None = None
@@ -52,6 +53,7 @@ class Wanted:
     archived: bool = False
     before: int | None = None
     limit: int = 50
+    keys: tuple[str, ...] = field(default=(), compare=False)  # what `about` was found to be
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,8 @@ class Search:
 
 async def page(tx: Tx, wanted: Wanted, postgres: bool) -> Page:
     """The newest commands that are wanted, with the error text of each. No secrets."""
+    if wanted.about is not None:
+        wanted = replace(wanted, about=None, keys=await _keys(tx, wanted.about, postgres))
     low, high = await _bounds(tx, wanted)
     high = min(high, wanted.before or END)
     search = _conditions(wanted).also("c.id < ?", high).also("c.id >= ?", low)
@@ -99,7 +103,7 @@ async def page(tx: Tx, wanted: Wanted, postgres: bool) -> Page:
         search = search.also("c.finished_at IS NULL")
     elif wanted.state in FAILED:
         search = search.also("c.finished_at IS NOT NULL AND c.state <> 'succeeded'")
-    elif wanted.about is None and wanted.batch is None:
+    elif not wanted.keys and wanted.batch is None:
         if wanted.type is not None or wanted.platform is not None:
             return await _merged(tx, wanted, search)
         return await _backwards(tx, wanted, _conditions(wanted), low, high)
@@ -112,17 +116,43 @@ def _conditions(wanted: Wanted) -> Search:
         ("state", wanted.state),
         ("platform", wanted.platform),
         ("type", wanted.type),
-        ("partition_key", wanted.about),
         ("source", wanted.source),
         ("batch_id", wanted.batch),
     ):
         if value is not None:
             search = search.also(f"c.{column} = ?", value)
+    if len(wanted.keys) == 1:
+        search = search.also("c.partition_key = ?", wanted.keys[0])
+    elif wanted.keys:
+        search = search.also("c.partition_key = ANY(?::text[])", list(wanted.keys))
     if wanted.since is not None:
         search = search.also("c.received_at >= ?::float8", wanted.since)
     if wanted.until is not None:
         search = search.also("c.received_at <= ?::float8", wanted.until)
     return search if wanted.archived else search.also("c.archived = false")
+
+
+async def _keys(tx: Tx, about: str, postgres: bool) -> tuple[str, ...]:
+    """The ordering keys that are `about`, or whose objects have that whole name, on any platform."""
+    if divided(about)[0]:
+        return (about,)
+    names = [start + about for start in await _starts(tx, postgres)]
+    rows = await tx.rows("SELECT key FROM lanes WHERE key = ANY($1::text[]) LIMIT 50", names)
+    return tuple(row["key"] for row in rows) or (about,)
+
+
+def whole_type(type: str) -> str:
+    """With its version, which people leave out."""
+    return type if type.rsplit(".", 1)[-1][:1] == "v" and type[-1].isdigit() else f"{type}.v1"
+
+
+def moment_of(text: str) -> float:
+    """Of RFC 3339, or a browser's `2026-11-22T05:30`; without a zone it is UTC. Raises ValueError."""
+    try:
+        when = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+    except OverflowError:
+        raise ValueError(text) from None
 
 
 async def _take(tx: Tx, search: Search, limit: int) -> Sequence[Row]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -18,7 +17,7 @@ from worker.console.office import Office, Wrong
 from worker.console.pages.render import page, shown_to
 from worker.domain.evidence import money, reading_from
 from worker.journal.acts import ActRefused
-from worker.journal.console_lists import FAILED, OPEN, Wanted
+from worker.journal.console_lists import FAILED, OPEN, Wanted, moment_of, whole_type
 from worker.journal.console_people import Person
 
 router = APIRouter(include_in_schema=False)
@@ -91,9 +90,7 @@ Filtered = Annotated[Filters, Depends(filters)]
 
 
 def _type(type: str) -> str | None:
-    if not type:
-        return None
-    return type if type.rsplit(".", 1)[-1][:1] == "v" and type[-1].isdigit() else f"{type}.v1"
+    return whole_type(type) if type else None
 
 
 def _number(name: str, text: str) -> int | None:
@@ -109,9 +106,8 @@ def _time(name: str, text: str) -> float | None:
     if not text:
         return None
     try:
-        when = datetime.fromisoformat(text.replace("Z", "+00:00"))
-        return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
+        return moment_of(text)
+    except ValueError:
         raise Wrong(f"{name} is a time, as 2026-11-22T05:30 in UTC") from None
 
 
