@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, expect
 
 from tests.browser.chromium import chromium
 from tests.browser.town import town
+from tests.conformance.support import earlier
 from tests.support.console import PASSWORD, Front
 from worker.console.server import Console
+from worker.console.texts import PORTUGUESE
+from worker.journal.console_people import IDLE
 from worker.journal.journal import StoredJournal
 
 PAGES = (
     "/", "/commands", "/commands?state=parked", "/commands/1", "/commands/25", "/commands/6/edit", "/scheduled",
-    "/failures", "/in-doubt", "/acts", "/bulk/retry?state=parked", "/platforms", "/quarantine", "/audit", "/people",
+    "/failures", "/failures?archived=1", "/in-doubt", "/acts", "/bulk/retry?state=parked", "/commands/38", "/platforms", "/quarantine", "/audit", "/people",
     "/commands?state=nonsense",
 )  # fmt: skip
 Town = tuple[Console, Front, StoredJournal]
 
 
-@pytest.fixture
-async def place(tmp_path: Path) -> AsyncIterator[Town]:
-    async with town(tmp_path) as it:
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
+    """One for all: each test keeps to commands of its own."""
+    async with town(tmp_path_factory.mktemp("town")) as it:
         yield it
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
     async with chromium() as it:
         yield it
@@ -122,11 +129,11 @@ async def test_a_person_decides_what_is_in_doubt_from_its_evidence(place: Town, 
 async def test_a_page_follows_what_happens_without_being_loaded_again(place: Town, browser: Browser) -> None:
     console, _, journal = place
     page = await signed_in(browser, console, "olga")
-    await page.goto(f"{console.url}/commands/19")
+    await page.goto(f"{console.url}/commands/20")
     await expect(page.locator("#banners")).to_contain_text("is paused by olga")
-    await journal.cancel("19", "somebody", "not needed")
+    await journal.cancel("#20", "somebody", "not needed")
     await journal.resume("sip-br", "somebody", "they are ready")
-    await expect(page.locator("#content .state").first).to_have_text("cancelled", timeout=60_000)
+    await expect(page.locator("main .state").first).to_have_text("cancelled", timeout=60_000)
     await expect(page.locator("#banners")).not_to_contain_text("is paused by olga", timeout=60_000)
 
 
@@ -143,3 +150,36 @@ async def test_the_keyboard_alone_finds_a_subscriber(place: Town, browser: Brows
     await page.goto(f"{console.url}/")
     await page.keyboard.press("Tab")
     await expect(page.get_by_text("Skip to the content")).to_be_focused()
+
+
+async def test_a_session_that_has_rested_too_long_leads_back_to_the_page_after_sign_in(
+    place: Town, browser: Browser
+) -> None:
+    console, _, journal = place
+    page = await signed_in(browser, console, "olga")
+    await page.goto(f"{console.url}/failures")
+    await earlier(journal, "console_sessions", IDLE + 60, "seen_at")
+    await page.get_by_role("link", name="Scheduled").click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Sign in", timeout=60_000)
+    await page.get_by_label("Name").fill("olga")
+    await page.get_by_label("Password").fill(PASSWORD)
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Scheduled", timeout=60_000)
+
+
+async def test_every_page_speaks_portuguese_throughout(place: Town, browser: Browser) -> None:
+    """Words of ours; what platforms and people said stays as it was said."""
+    console, _, _ = place
+    page = await signed_in(browser, console, "ana")
+    await page.get_by_role("link", name="Português").click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Visão geral", timeout=60_000)
+    ours = {text for text in PORTUGUESE if len(text) > 3 and PORTUGUESE[text] != text and "{" not in text}
+    wrong = []
+    for path in PAGES:
+        await page.goto(f"{console.url}{path}")
+        shown = await page.locator(
+            "h1, h2, h3, th, dt, label, button, nav a, main a.button"
+        ).all_text_contents()
+        wrong += [f"{path}: {text}" for text in {" ".join(one.split()) for one in shown} & ours]
+        assert await page.locator("html").get_attribute("lang") == "pt-BR"
+    assert wrong == []

@@ -41,6 +41,7 @@ from worker.messages.errors import Code, Problem
 
 PLATFORM = "sip-br"
 KINDS = {PLATFORM: "sippulse", "voip-sp": "voipmundo", "ring-1": "ringme"}
+MOST = 1000  # px of a picture's height
 PAGES = {
     "overview": "/",
     "commands": "/commands",
@@ -186,8 +187,8 @@ async def extent(page: Page) -> FloatRect:
     wide, high = await page.evaluate(
         "[document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
     )
-    await page.set_viewport_size({"width": wide, "height": min(high, 1400)})
-    return {"x": 0, "y": 0, "width": wide, "height": min(high, 1400)}
+    await page.set_viewport_size({"width": wide, "height": min(high, MOST)})
+    return {"x": 0, "y": 0, "width": wide, "height": min(high, MOST)}
 
 
 if __name__ == "__main__":

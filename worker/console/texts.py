@@ -202,6 +202,7 @@ PORTUGUESE = {
     "It ends when the platform has kept answering for its `settle` time.": "Ela termina quando a plataforma tiver respondido durante o tempo `settle`.",
     "The settle window has ended.": "A janela de assentamento terminou.",
     "next reading": "próxima leitura",
+    "the same {count} times until": "igual {count} vezes até",
     "The worker's reading": "A leitura do worker",
     "balance {before} → {now} is {moved}; calls between cost {calls}: that leaves {left}": "saldo {before} → {now} são {moved}; as chamadas no meio custaram {calls}: restam {left}",
     "Before the call": "Antes da chamada",

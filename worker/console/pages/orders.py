@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any
@@ -145,7 +145,14 @@ async def in_doubt(request: Request, office: Desk, person: Somebody) -> Response
         found = await office.journal.page(Wanted(state=state, limit=100))
         rows += [row["id"] for row in found.rows if row["effect"] == "unknown"]
     whole = [shown_to(person, await office.journal.command(f"#{number}")) for number in rows[:20]]
-    says = {row["id"]: {"data": await _ordered(office, person, row), "credit": credit(row)} for row in whole}
+    says = {
+        row["id"]: {
+            "data": await _ordered(office, person, row),
+            "credit": credit(row),
+            "readings": distinct(row["readings"]),
+        }
+        for row in whole
+    }
     return await page(
         request, "in_doubt.html", commands=whole, total=len(rows), settles=_settles(whole), says=says
     )
@@ -223,7 +230,7 @@ def timeline(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     """All that happened, in its order: `what`, `at`, and the thing itself."""
     events: list[dict[str, Any]] = [{"what": "arrived", "at": row["received_at"], "it": row}]
     events += [{"what": "attempt", "at": one["at"], "it": one} for one in row["attempts_made"]]
-    events += [{"what": "reading", "at": one["at"], "it": one} for one in row["readings"]]
+    events += [{"what": "reading", "at": one["at"], "it": one} for one in distinct(row["readings"])]
     events += [
         {"what": "event", "at": one["published_at"], "it": one}
         for one in row["events"]
@@ -232,6 +239,17 @@ def timeline(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     if row["finished_at"] is not None:
         events.append({"what": "ended", "at": row["finished_at"], "it": row})
     return sorted(events, key=lambda one: one["at"])
+
+
+def distinct(readings: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Equal ones that follow each other as one, with how many `times` and `until` when: a window is read often."""
+    made: list[dict[str, Any]] = []
+    for one in readings:
+        if made and all(made[-1][name] == one[name] for name in ("step", "kind", "reading")):
+            made[-1] |= {"times": made[-1]["times"] + 1, "until": one["at"]}
+        else:
+            made.append({**one, "times": 1, "until": one["at"]})
+    return made
 
 
 # ---------------------------------------------------------------- acts
