@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import islice
 from random import Random
@@ -182,6 +182,19 @@ def test_a_storm_without_a_seed_draws_one() -> None:
 def test_flat_means_that_the_last_quarter_is_not_above_the_second(values: list[float], flat: bool) -> None:
     points = [(minute + 0.5, value) for minute, value in enumerate(values)]
     assert judge(points, 4.0, SERIES["memory"]).flat is flat
+
+
+def test_spikes_are_no_growth_and_no_spike_hides_it() -> None:
+    def samples(value: Callable[[int], float]) -> list[tuple[float, float]]:
+        return [(place / 10, value(place)) for place in range(600)]
+
+    late = judge(
+        samples(lambda place: 5000.0 if place > 450 and place % 3 == 0 else 100.0), 60.0, SERIES["p99"]
+    )
+    assert late.flat, "a third of the last quarter is spikes"
+    early = judge(samples(lambda place: 9999.0 if 150 < place < 300 and place % 3 == 0 else 100.0 + place), 60.0,
+                  SERIES["memory"])  # fmt: skip
+    assert not early.flat, "a slope, with spikes in the quarter that it is held against"
 
 
 def test_a_series_without_samples_is_not_flat() -> None:
