@@ -85,6 +85,7 @@ async def test_3000_customers_with_faults_and_bad_rows_end_equal_on_both_sides(s
     done = await onboard(stage, file, "--skip-bad", "--follow", "--report", str(out), "--batch", "friday")
     await stage.platform.heal()
     assert done.code == 1, done.out + done.err  # bad rows are not "all well"
+    assert "generated passwords are in friday.passwords" in done.out
     lines = report(out)
     assert [int(line["row"]) for line in lines] == list(range(2, many + 2))
     endings = Counter(line["ending"] for line in lines)
@@ -214,6 +215,10 @@ async def test_checks_send_nothing_and_say_what_would_be_right(stage: Stage) -> 
     rows = [*part(6000, 3), ("(20) 1", "x", "no-mail", "1", ""), *part(6002, 1)]
     file = write_xlsx(stage.folder / "check.xlsx", rows)
     before = await stage.platform.ask("counts")
+    mapping = stage.folder / "mapping.toml"
+    mapping.write_text(MAPPING, encoding="utf-8")
+    done = await stage.here("onboard", str(file), "--mapping", str(mapping))
+    assert (done.code, "say for whom they are encrypted" in done.err) == (2, True), done.err
     done = await onboard(stage, file, "--dry-run", "--against-platform")
     assert done.code == 1
     assert "5 rows: 2 good (2 commands), 3 bad" in done.out, done.out
@@ -302,6 +307,11 @@ async def test_a_second_run_beside_the_first_is_refused(stage: Stage) -> None:
     assert (second.code, "another run of batch twice" in second.err) == (2, True), second.err
     await stage.here("platforms", "resume", PLATFORM, "--reason", "go on")
     assert (await first).code == 0
+    # The same list again, as a cron job gives it whose batches have no names of their own.
+    third = await onboard(stage, file, *words, verb=("batch", "run"))
+    assert (third.code, "give it another name: --batch" in " ".join(third.out.split())) == (0, True), (
+        third.out
+    )
 
 
 async def test_a_running_batch_is_paused_slowed_resumed_and_cancelled(stage: Stage) -> None:

@@ -166,6 +166,7 @@ async def _run(settings: Settings, name: str, given: Given) -> int:
     kind = settings.kinds[name]
     sheet = sheet_of(given.file, given.encoding, given.delimiter, given.sheet)
     plan = _plan(given, sheet, kind)
+    lock = _lock(given) if plan.generates and not given.dry_run else None  # before the long reading
     async with journal_of(settings) as journal, _platform(settings, name) as platform:
         batches = Batches(journal)
         maker = Maker(plan, name, kind, platform.plan, settings.intake.max_bytes)
@@ -173,24 +174,28 @@ async def _run(settings: Settings, name: str, given: Given) -> int:
         async with nullcontext() if given.dry_run else batches.running(job.name):
             # Once more: another run may have ended while we waited for our turn.
             job = await jobs.begin(sheet, plan, maker, batches, given.wish)
-            return await _check_and_send(settings, job, batches, platform, given)
+            return await _check_and_send(settings, job, batches, platform, given, lock)
 
 
 async def _check_and_send(
-    settings: Settings, job: Job, batches: Batches, platform: Platform, given: Given
+    settings: Settings, job: Job, batches: Batches, platform: Platform, given: Given, lock: Lock | None
 ) -> int:
     from worker.onboarding import job as jobs
+    from worker.onboarding.progress import reading
 
     if not given.as_json:
         _announce(job)
-    found = await jobs.checked(job, batches, _beyond(settings, platform, given.against))
+        show.flush()  # a log shows it before the lines of progress
+    with reading(_console(given)) as read:
+        found = await jobs.checked(job, batches, _beyond(settings, platform, given.against), read)
     try:
         if not given.as_json:
             _tell_checks(job, found)
+            show.flush()
         if given.dry_run:
             return _dry(job, found, given)
         jobs.may_go(job, found)
-        return await _send(settings, job, found, batches, given)
+        return await _send(settings, job, found, batches, given, lock)
     finally:
         found.seen.close()
 
@@ -238,12 +243,18 @@ def _figures(found: Checked) -> dict[str, Any]:
     }
 
 
-async def _send(settings: Settings, job: Job, found: Checked, batches: Batches, given: Given) -> int:
+def _console(given: Given) -> Any:
+    """Where progress is shown; None: to nobody."""
+    return None if given.as_json else show.console(stderr=True)
+
+
+async def _send(
+    settings: Settings, job: Job, found: Checked, batches: Batches, given: Given, lock: Lock | None
+) -> int:
     from worker.onboarding import job as jobs
     from worker.onboarding.check import portions
     from worker.onboarding.passwords import PasswordFile
 
-    lock = _lock(given) if job.plan.generates else None
     passwords = PasswordFile(given.passwords or Path(f"{job.name}.passwords"), lock) if lock else None
     try:
         batch = await jobs.opened(job, batches, found)
@@ -309,7 +320,7 @@ async def send_batch(
     sender = Sender(batches, batch, bulk, passwords, progress, terms, still)
     in_time = True
     try:
-        with shown(progress, None if given.as_json else show.console(stderr=True)) as update:
+        with shown(progress, _console(given)) as update:
             ticking = asyncio.create_task(_tick(update))
             try:
                 await sender.send(rows, found.seen.is_bad)
@@ -319,7 +330,8 @@ async def send_batch(
                 ticking.cancel()
     finally:
         await bulk.close()
-    return await _tell_end(batches, batch, found, progress, in_time, given)
+    kept = passwords.path if passwords is not None else None
+    return await _tell_end(batches, batch, found, progress, in_time, given, kept)
 
 
 async def _tick(update: Any) -> None:
@@ -338,7 +350,13 @@ def bulk_of(settings: Settings) -> Bulk:
 
 
 async def _tell_end(
-    batches: Batches, batch: Batch, found: Checked, progress: Any, in_time: bool, given: Given
+    batches: Batches,
+    batch: Batch,
+    found: Checked,
+    progress: Any,
+    in_time: bool,
+    given: Given,
+    passwords: Path | None,
 ) -> int:
     from worker.onboarding.report import summarize, summary_data, write_report
 
@@ -350,11 +368,14 @@ async def _tell_end(
         summary = await summarize(batches, batch)
     if given.as_json:
         sent = {"sent": progress.sent, "sent_before": progress.before, "checked": _figures(found)}
+        sent["passwords"] = str(passwords) if passwords else None
         show.emit(
             {**summary_data(batch, summary), **sent, "report": str(given.report) if given.report else None}
         )
     else:
         _say_end(batch, summary, progress, given)
+        if passwords is not None:
+            show.say(f"generated passwords are in {passwords}, encrypted: `worker batch passwords` opens it")
     return _code(summary, in_time)
 
 
@@ -368,6 +389,12 @@ def _code(summary: Any, in_time: bool) -> int:
 def _say_end(batch: Batch, summary: Any, progress: Any, given: Given) -> None:
     before = f", {progress.before} were sent before" if progress.before else ""
     show.say(f"sent {progress.sent} rows{before}")
+    if progress.before and not progress.sent and not given.retry_failed and batch.undo_of is None:
+        begun = show.moment(batch.created_at)
+        show.say(
+            f"nothing was left to send: this batch was begun on {begun}. Is the same to be done once more, give it"
+            " another name: --batch NAME"
+        )
     say_summary(batch, summary)
     if progress.changed_count:
         some = ", ".join(map(str, progress.changed[:10]))

@@ -45,6 +45,25 @@ def clock(seconds: float) -> str:
 
 
 @contextmanager
+def reading(console: Console | None) -> Iterator[Callable[[int], None]]:
+    """While a file is checked: yields what is told the number of rows so far. None: nothing is shown."""
+    if console is None:
+        yield lambda rows: None
+    elif console.is_terminal:
+        with console.status("checking") as status:
+            yield lambda rows: status.update(f"checking: {rows} rows")
+    else:
+        last = [time.monotonic()]
+
+        def say(rows: int) -> None:
+            if time.monotonic() - last[0] >= EVERY:
+                last[0] = time.monotonic()
+                console.print(f"checking: {rows} rows", markup=False)
+
+        yield say
+
+
+@contextmanager
 def shown(progress: Progress, console: Console | None) -> Iterator[Callable[[], None]]:
     """Yields what is to be called now and then; None: nothing is shown."""
     if console is None:

@@ -189,7 +189,7 @@ class Sender:
         try:
             async for portion in off_loop(rows):
                 made = [one for one in portion if one is not None]
-                self._progress.read += len(portion)
+                self._progress.read += len(made)
                 await self._keep_bad([one for one in made if one.findings or is_bad(one.number)])
                 good = [one for one in made if not one.findings and not is_bad(one.number)]
                 await self._rows(good, watching)
