@@ -112,7 +112,11 @@ async def test_warnings_say_that_nobody_listens_and_who_paused_and_leave_it_read
             return (await wrong(one)).get(f"platform {PLATFORM}") == "warning"
 
         await eventually(paused)
-        assert "they move" in (await one.get("/readyz"))[1]
+        body = (await one.get("/readyz"))[1]
+        assert "paused; `worker doctor` and the console say more" in body
+        for page in (body, (await one.get("/metrics"))[1]):
+            assert "they move" not in page, "who is not signed in reads nobody's words"
+        assert "they move" in (await workers.worker("doctor")).out
         assert (await one.get("/readyz"))[0] == 200
 
 

@@ -19,7 +19,7 @@ from worker import __version__
 from worker.console import acting
 from worker.console.door import Desk, Ours, Somebody
 from worker.console.office import NotAllowed, Office, Wrong, masked_records
-from worker.console.pages.orders import Filtered
+from worker.console.pages.orders import Filtered, wanted_by
 from worker.console.pages.render import shown_to
 from worker.journal.acts import ActRefused
 from worker.journal.console_people import Person
@@ -111,7 +111,7 @@ class Page(BaseModel):
 
 @router.get("/commands", summary="List commands, newest first")
 async def commands(office: Desk, person: Somebody, given: Filtered) -> Page:
-    found = await office.journal.page(given.wanted)
+    found = await office.journal.page(await wanted_by(office, person, given.wanted))
     rows = [Answer(**shown_to(person, row)) for row in found.rows]
     return Page(rows=rows, more=found.more, reached=found.reached)
 
@@ -234,9 +234,7 @@ async def resolution(
 )
 async def edition(office: Desk, person: Somebody, number: Number, body: Edit, key: Key = None) -> Answer:
     async def work() -> Mapping[str, Any]:
-        return await acting.edit(
-            office, person, number, json.dumps(body.data), body.reason, body.dependents
-        )
+        return await acting.edit(office, person, number, json.dumps(body.data), body.reason, body.dependents)
 
     return await once(office, person, key, f"edit {number}", body.model_dump(), work)  # type: ignore[return-value]  # as above
 

@@ -88,7 +88,7 @@ def _health(app: FastAPI, readiness: Readiness, metrics: Metrics) -> None:
 
     @app.get("/readyz", include_in_schema=False)
     async def readyz() -> Response:
-        ready, report = await readiness.report()
+        ready, report = await readiness.report(public=True)
         return JSONResponse(report, status_code=200 if ready else 503)
 
     @app.get("/metrics", include_in_schema=False)

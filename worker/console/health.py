@@ -13,6 +13,7 @@ from worker.journal.port import Health, JournalDown, PlatformState
 PATIENCE = 3.0  # seconds that the journal may take before it counts as away
 SILENT = 15.0  # seconds without a heartbeat after which the engine counts as stuck; it beats every second
 UNMOVED = 60.0  # seconds that messages may be ready, and none delivered
+MORE = "`worker doctor` and the console say more"  # what people wrote, and what a platform said, is not for anybody
 UNPUBLISHED = 60.0  # seconds after which an event that waits is worth a word
 
 
@@ -23,9 +24,14 @@ class Complaint:
     part: str
     level: Literal["error", "warning"]
     text: str
+    public: str | None = None  # for /readyz, which anybody may read; None: the text holds nobody's words
 
     def shown(self) -> dict[str, str]:
         return {"part": self.part, "level": self.level, "text": self.text}
+
+    def for_anybody(self) -> dict[str, str]:
+        text = self.text if self.public is None else self.public
+        return {"part": self.part, "level": self.level, "text": text}
 
 
 Complaints = Callable[[], Iterable[Complaint]]
@@ -86,14 +92,15 @@ class Readiness:
         self._roles = sorted(roles)
         self._platforms = frozenset(platforms)
 
-    async def report(self) -> tuple[bool, dict[str, Any]]:
-        """Whether the process is ready, and the JSON of /readyz."""
+    async def report(self, public: bool = False) -> tuple[bool, dict[str, Any]]:
+        """Whether the process is ready, and what is wrong. `public`: as /readyz says it, without people's words."""
         seen = await self.watch.seen(max_age=1.0)
         found = [*of_journal(seen), *of_platforms(seen.platforms, self._platforms)]
         for part in self.parts:
             found += part()
         ready = not any(one.level == "error" for one in found)
-        return ready, {"ready": ready, "roles": self._roles, "wrong": [one.shown() for one in found]}
+        wrong = [one.for_anybody() if public else one.shown() for one in found]
+        return ready, {"ready": ready, "roles": self._roles, "wrong": wrong}
 
 
 # ---------------------------------------------------------------- parts
@@ -130,11 +137,13 @@ def of_platforms(states: Sequence[PlatformState], ours: frozenset[str]) -> Itera
             continue
         part = f"platform {state.name}"
         if state.held:
-            yield Complaint(part, "warning", f"held, {state.held}: {state.held_text or 'no text'}")
+            text = f"held, {state.held}: {state.held_text or 'no text'}"
+            yield Complaint(part, "warning", text, f"held, {state.held}; {MORE}")
         if state.paused_by:
             reason = state.paused_reason or "no reason given"
             resume = f'`worker platforms resume {state.name} --reason "…"`'
-            yield Complaint(part, "warning", f"paused by {state.paused_by}: {reason}; {resume} lets it go on")
+            text = f"paused by {state.paused_by}: {reason}; {resume} lets it go on"
+            yield Complaint(part, "warning", text, f"paused; {MORE}")
         if state.broken_since:
             yield Complaint(part, "warning", "it does not answer: its circuit is open, and it is probed")
 

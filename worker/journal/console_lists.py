@@ -53,6 +53,7 @@ class Wanted:
     archived: bool = False
     before: int | None = None
     limit: int = 50
+    names: bool = True  # `text` may be an object's name; not for who may not see it: it could be guessed letter by letter
     keys: tuple[str, ...] = field(default=(), compare=False)  # what `about` was found to be
 
 
@@ -316,7 +317,7 @@ async def _found(tx: Tx, wanted: Wanted, search: Search, postgres: bool) -> Page
     ]
     if text.isdecimal() and len(text) < 19:
         ways.append(narrowed.also("c.id = ?", int(text)))
-    if keys := await objects(tx, text, postgres):
+    if wanted.names and (keys := await objects(tx, text, postgres)):
         ways.append(narrowed.also("c.partition_key = ANY(?::text[])", keys))
     rows: dict[int, Row] = {}
     for way in ways:

@@ -43,6 +43,13 @@ Index(
     postgresql_where=text("finished_at IS NOT NULL AND state <> 'succeeded'"),
     sqlite_where=text("finished_at IS NOT NULL AND state <> 'succeeded'"),
 )
+Index(  # ended ones too: they come along when the command they depend on is run again
+    "commands_depending",
+    commands.c.depends_on,
+    commands.c.id,
+    postgresql_where=text("depends_on IS NOT NULL"),
+    sqlite_where=text("depends_on IS NOT NULL"),
+)
 # By the beginning of a name, whatever the database's collation is.
 Index("lanes_prefix", lanes.c.key, postgresql_ops={"key": "text_pattern_ops"})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -111,9 +111,19 @@ def _time(name: str, text: str) -> float | None:
         raise Wrong(f"{name} is a time, as 2026-11-22T05:30 in UTC") from None
 
 
+async def wanted_by(office: Office, person: Person, wanted: Wanted) -> Wanted:
+    """What they may look for. Who sees no names finds none: names are numbers, and numbers can be tried out.
+
+    Not even a whole one, therefore. Raises NotAllowed for the filter that is nothing but a name.
+    """
+    if wanted.about is not None:
+        await office.allowed(person, "operator", "filter by subscriber")
+    return wanted if person.may("operator") else replace(wanted, names=False)
+
+
 @router.get("/commands")
 async def commands(request: Request, office: Desk, person: Somebody, given: Filtered) -> Response:
-    found = await office.journal.page(given.wanted)
+    found = await office.journal.page(await wanted_by(office, person, given.wanted))
     kinds = await office.journal.kinds()
     return await page(
         request,
