@@ -78,7 +78,8 @@ class Running:
     secret: str
 
     def settings(self, **changes: Any) -> OidcSettings:
-        given = {"issuer": self.issuer, "client_id": "console", "client_secret": self.secret, "roles": ROLES}
+        given = {"issuer": self.issuer, "client_id": "console", "client_secret": self.secret}
+        given |= {"roles": ROLES, "timeout": 60.0}
         return OidcSettings(**{**given, **changes})
 
 
