@@ -34,6 +34,7 @@ from tests.conformance.support import (
 from worker.domain.lifecycle import EffectSeen, State
 from worker.journal.acts import ActRefused
 from worker.journal.journal import StoredJournal
+from worker.messages.errors import Code
 
 
 async def park_in_doubt(journal: StoredJournal, id: str = "m-1") -> None:
@@ -270,6 +271,17 @@ async def test_rule_1_giving_up_one_with_finished_steps_says_that_it_is_partly_d
     assert (seen.data["effect"], seen.data["error"]["code"]) == ("applied", "partly_done")
     assert "insertSubscriber" in seen.data["error"]["message"]
     assert await run_next(journal) == ["a-2"]
+
+
+async def test_p2_what_is_partly_done_is_not_begun_anew(journal: StoredJournal) -> None:
+    """The credit was booked, what follows it was refused: a retry would book it once more."""
+    await admit(journal, order("a-1"))
+    step = {"name": "addCredit", "status": "done", "output": {"amount": "10.00"}}
+    refusal = refused(await claim_one(journal), Code.PARTLY_DONE, effect=EffectSeen.APPLIED, steps=(step,))
+    await settle(journal, refusal)
+    with pytest.raises(ActRefused, match="took effect, and a retry would begin"):
+        await journal.retry("a-1", "ann", "again")
+    assert await states(journal) == {"a-1": "rejected"}
 
 
 async def test_rule_4_6_a_step_that_only_read_spends_no_key(journal: StoredJournal) -> None:

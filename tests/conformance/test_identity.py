@@ -291,6 +291,16 @@ async def test_rule_4_7_an_identity_goes_after_the_dedup_window_but_never_before
     ]
 
 
+async def test_rule_4_7_by_a_clock_that_is_ahead_no_message_comes_in_twice(place: Place) -> None:
+    journal = await place.open(dedup_window=0.0, retention=0.0)
+    ahead = order("m-1", time=await journal.now() + 3600)
+    await admit(journal, ahead)
+    await run_next(journal)
+    await take_all(journal)
+    await journal.purge()
+    assert await journal.admit([ahead]) == ["repeated"]
+
+
 async def test_rule_4_7_purge_keeps_what_is_not_old_and_what_was_not_published(place: Place) -> None:
     journal = await place.open(retention=100.0, events_retention=100.0)
     await admit(journal, order("m-1"), bad("m-x"))

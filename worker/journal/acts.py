@@ -263,6 +263,11 @@ async def _again(
         raise ActRefused(f"command {holder} holds the same key already: retry or look at that one")
     if row["effect"] == EffectSeen.APPLIED and row["state"] == State.SUCCEEDED:
         raise ActRefused(f"command {row['id']} succeeded: send a new command if it shall happen once more")
+    if row["effect"] == EffectSeen.APPLIED:
+        raise ActRefused(
+            f"some steps of command {row['id']} took effect, and a retry would begin with the first one again:"
+            " look at its steps and put the rest right with single commands"
+        )
     made = await _make(tx, core, row, data, None)
     await _record(tx, "edited" if data is not None else "retried", row, actor, reason, new=made["message_id"])
     return made
@@ -330,8 +335,10 @@ async def _locked(tx: Tx, name: str, lanes: Sequence[int] = ()) -> Row:
     """`lanes`: of others that the act is about, locked together: one by one, two acts could wait for each other."""
     row = await find(tx, name)
     await lock_lanes(tx, [row["lane_id"], *lanes])
-    [fresh] = await tx.rows("SELECT * FROM commands WHERE id = $1 FOR UPDATE", row["id"])
-    return fresh
+    fresh = await tx.rows("SELECT * FROM commands WHERE id = $1 FOR UPDATE", row["id"])
+    if not fresh:  # between the two looks
+        raise ActRefused(f"command {row['id']} was purged meanwhile")
+    return fresh[0]
 
 
 def _cannot(row: Row, done: str) -> str:

@@ -183,7 +183,8 @@ class Desk:
                 role,
                 command,
                 envelope.reply_to,
-                self._tx.now,
+                # By a clock that is ahead it would be taken for new after its identity was purged.
+                max(self._tx.now, envelope.time or 0.0),
             )
         )
         return known
