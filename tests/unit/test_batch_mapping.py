@@ -137,6 +137,23 @@ amount = { column = "Valor" }
     assert (missing.code, missing.column) == ("missing_field", "Dominio")
 
 
+def test_a_cell_that_no_transform_takes_hides_nothing_else_that_is_wrong() -> None:
+    text = """
+[[command]]
+type = "credit.add"
+[command.data]
+"subscriber.username" = { column = "Telefone", do = ["phone_br_55"] }
+"subscriber.domain" = { column = "Dominio" }
+amount = { column = "Valor", do = ["decimal_comma"] }
+"""
+    asked: list[Any] = []
+    found = made(text, asked.append, Telefone="(20) 1", Dominio="voip example", Valor="abc").findings
+    assert [(one.column, one.code) for one in found] == [
+        ("Telefone", "invalid_field"), ("Valor", "invalid_field"), ("Dominio", "invalid_field"),
+    ]  # fmt: skip
+    assert asked == []  # the platform is not asked about half a command
+
+
 def test_what_the_platform_would_refuse_is_known_before() -> None:
     one = made(BLOCK, lambda order: Problem(Code.NOT_ALLOWED, "deny forbids it"), Telefone="1133334444")
     assert [(finding.code, finding.problem) for finding in one.findings] == [
@@ -178,7 +195,7 @@ def test_a_secret_of_the_file_is_in_no_finding() -> None:
     one = made(CREATE, Telefone="1", Senha="se\u0007cret", Mail="a@b", Caixa="talvez")
     told = repr(one.findings) + repr(one)
     assert "cret" not in told
-    assert {finding.column for finding in one.findings} == {"Caixa"}
+    assert {finding.column for finding in one.findings} == {"Caixa", "Senha"}
     bad = made(CREATE, Telefone="1", Senha="se\u0007cret", Mail="a@b", Caixa="")
     assert [finding.value for finding in bad.findings] == ["***"]
 

@@ -6,7 +6,7 @@ import json
 import re
 import secrets
 import string
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,6 +97,7 @@ class Maker:
         findings: list[Finding] = []
         commands: list[tuple[str, dict[str, Any]]] = []
         blanks: dict[str, int] = {}
+        unfit: list[set[str]] = []  # of each command, the fields that have a finding already
         for command in self.plan.commands:
             if not self._wanted(command, row):
                 continue
@@ -104,8 +105,9 @@ class Maker:
             blanks |= {
                 f"{place} {source.path}": source.generate for source in command.sources if source.generate
             }
-            commands.append((command.type, self._data(command, row, findings)))
-        about = self._checked(row, commands, blanks, findings) if not findings else None
+            unfit.append(set())
+            commands.append((command.type, self._data(command, row, findings, unfit[-1])))
+        about = self._checked(row, commands, blanks, findings, unfit)
         if not commands and not findings:
             return None
         return Made(
@@ -126,7 +128,9 @@ class Maker:
         }
         return not command.optional or any(_filled(row.cells.get(name)) for name in beside)
 
-    def _data(self, command: CommandPlan, row: Row, findings: list[Finding]) -> dict[str, Any]:
+    def _data(
+        self, command: CommandPlan, row: Row, findings: list[Finding], unfit: set[str]
+    ) -> dict[str, Any]:
         data: dict[str, Any] = {"platform": self.platform}
         known = fields_of(command.type, self._kind)
         for source in command.sources:
@@ -136,6 +140,7 @@ class Maker:
                 value = self._value(source, row, known[source.path])
             except Unfit as error:
                 findings.append(self._finding(row, source, str(error), known[source.path]))
+                unfit.add(source.path)
                 continue
             if source.value is not None or value not in (None, "", []):
                 put(data, source.path, value)
@@ -178,8 +183,12 @@ class Maker:
         commands: list[tuple[str, dict[str, Any]]],
         blanks: Mapping[str, int],
         findings: list[Finding],
+        unfit: Sequence[set[str]],
     ) -> str | None:
-        """What the messages' models and the platform say; the object that the first command is about."""
+        """What the messages' models and the platform say; the object that the first command is about.
+
+        All that is wrong is told at once: also the other fields of a row of which one has a finding.
+        """
         about = None
         whole = Made(row.number, {}, commands=tuple(commands)).filled(
             {name: "x" * most for name, most in blanks.items()}
@@ -187,11 +196,11 @@ class Maker:
         for place, (type, data) in enumerate(whole):
             checked = check(Envelope("-", "-", type, data), {self.platform: self._kind})
             if isinstance(checked, Problem) or checked.unsupported:
-                findings += self._wrong(row, type, data, checked)
+                findings += self._wrong(row, type, data, checked, unfit[place])
                 continue
             if place == 0:
                 about = checked.partition_key
-            refused = self._planner(Order("-", type, data)) if self._planner else None
+            refused = self._planner(Order("-", type, data)) if self._planner and not unfit[place] else None
             if isinstance(refused, Problem):
                 findings.append(self._told(row, type, data, refused))
             if len(json.dumps(data)) > self._most - 2 * sum(LONGEST.values()):
@@ -201,7 +210,7 @@ class Maker:
         return about
 
     def _wrong(
-        self, row: Row, type: str, data: Mapping[str, Any], checked: Problem | Checked
+        self, row: Row, type: str, data: Mapping[str, Any], checked: Problem | Checked, unfit: set[str]
     ) -> Iterator[Finding]:
         model = COMMANDS[type].kinds.get(self._kind)
         found = problems(model, data) if model is not None else []
@@ -209,7 +218,9 @@ class Maker:
             one = checked if isinstance(checked, Problem) else checked.unsupported
             found = [one] if one is not None else []
         for one in found:
-            yield self._told(row, type, data, one)
+            path = (one.field or "").split("[")[0]
+            if not any(each == path or each.startswith(f"{path}.") for each in unfit):
+                yield self._told(row, type, data, one)
 
     def _told(self, row: Row, type: str, data: Mapping[str, Any], problem: Problem) -> Finding:
         path = problem.field or ""
