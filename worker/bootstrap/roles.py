@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # each is imported by the role that needs it
     from worker.console.health import Readiness
     from worker.console.office import Office
     from worker.console.server import Console
+    from worker.onboarding.desk import Desk
     from worker.platforms.port import Platform
 
 FLUSH = 5.0  # seconds that a stop gives the relay to publish what the last calls left
@@ -73,7 +74,31 @@ def _office(worker: Worker, readiness: Readiness) -> Office:
         from worker.console.oidc.provider import Provider
 
         office.provider = Provider(settings.console.oidc)
+    if settings.console.upload_max:
+        office.batches = _desk(worker)
     return office
+
+
+def _desk(worker: Worker) -> Desk:
+    """Takes in files of rows and sends them; its connection to RabbitMQ and its platforms are made when needed."""
+    from worker.broker.link import connect
+    from worker.onboarding.desk import Desk
+    from worker.onboarding.publishing import Bulk
+    from worker.onboarding.workshop import Means
+    from worker.platforms.build import build
+
+    settings = worker.settings
+    where = broker_address(settings)
+    means = Means(
+        owner=worker.owner,
+        kinds=settings.kinds,
+        limits={name: (one.rate, one.concurrency) for name, one in settings.platforms.items()},
+        build=lambda name: build(name, settings.platforms[name]),
+        bulk=lambda: Bulk(lambda: connect(where, "batch")),
+        most_message=settings.intake.max_bytes,
+        most_file=settings.console.upload_max,
+    )
+    return Desk(worker.journal, means)
 
 
 async def _show_first_link(console: Console) -> None:

@@ -324,14 +324,14 @@ async def stop(office: Desk, person: Somebody, number: Number, key: Key = None) 
 
 def document() -> dict[str, Any]:
     """OpenAPI 3.1 of the API, as `contracts/openapi.yaml` holds it."""
-    from worker.console import api_quarantine
+    from worker.console import api_batches, api_quarantine
 
     app = FastAPI(
         title="Operator API of the provisioning worker",
         version=__version__,
         description=(__doc__ or "").strip(),
     )
-    for part in (router, api_quarantine.router):
+    for part in (router, api_quarantine.router, api_batches.router):
         app.include_router(part)
     made = app.openapi()
     components = made["components"]

@@ -33,6 +33,7 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 MOST = 1024 * 1024  # bytes of a request's body
+UPLOADS = ("/batches/upload", "/api/v1/uploads")
 NAMES = {401: "not signed in", 403: "not allowed", 404: "not found", 405: "not possible", 409: "too late"}
 
 
@@ -48,7 +49,7 @@ def build(readiness: Readiness, metrics: Metrics, office: Office | None = None) 
         response.headers.update(HEADERS)
         return response
 
-    app.add_middleware(Bounded)
+    app.add_middleware(Bounded, files=office.batches.most if office and office.batches else 0)
     _health(app, readiness, metrics)
     if office is not None:
         app.state.office = office
@@ -61,20 +62,25 @@ def build(readiness: Readiness, metrics: Metrics, office: Office | None = None) 
 
 
 class Bounded:
-    """Ends a body at MOST bytes: else one of any length would be in memory before anybody asks who sent it."""
+    """Ends a body at MOST bytes: else one of any length would be in memory before anybody asks who sent it.
 
-    def __init__(self, app: ASGIApp) -> None:
+    `files`: bytes that an uploaded file may have; its page asks who sends it before it reads.
+    """
+
+    def __init__(self, app: ASGIApp, files: int = 0) -> None:
         self._app = app
+        self._files = files
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         taken = 0
+        most = MOST + self._files if scope.get("path") in UPLOADS else MOST
 
         async def bounded() -> Message:
             nonlocal taken
             message = await receive()
             taken += len(message.get("body", b""))
-            if taken > MOST:
-                raise HTTPException(413, f"what was sent is longer than {MOST // 1024} KiB")
+            if taken > most:
+                raise HTTPException(413, f"what was sent is longer than {most // 1024} KiB")
             return message
 
         await self._app(scope, bounded if scope["type"] == "http" else receive, send)
@@ -97,10 +103,10 @@ def _health(app: FastAPI, readiness: Readiness, metrics: Metrics) -> None:
 
 
 def _pages(app: FastAPI) -> None:
-    from worker.console import api, api_quarantine, live
-    from worker.console.pages import boards, bulk, entry, orders, quarantine
+    from worker.console import api, api_batches, api_quarantine, live
+    from worker.console.pages import batches, boards, bulk, entry, orders, quarantine
 
-    for part in (entry, boards, bulk, orders, quarantine, live, api_quarantine, api):
+    for part in (entry, boards, bulk, orders, quarantine, batches, live, api_quarantine, api_batches, api):
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     for error in (
@@ -138,10 +144,10 @@ async def _explained(request: Request, error: Exception) -> Response:
 
 def _methods(request: Request) -> str:
     """Of all routes with this path: the framework names those of the first one only."""
-    from worker.console import api, api_quarantine
+    from worker.console import api, api_batches, api_quarantine
 
     found: set[str] = set()
-    for route in (*api.router.routes, *api_quarantine.router.routes):
+    for route in (*api.router.routes, *api_quarantine.router.routes, *api_batches.router.routes):
         if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
             found |= route.methods or set()
     return ", ".join(sorted(found - {"HEAD"}))

@@ -13,6 +13,7 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from worker.console.health import Readiness
 from worker.console.runner import Runner
+from worker.console.speeds import Speeds
 from worker.journal import console_people as people
 from worker.journal.console import ConsoleJournal
 from worker.journal.console_lists import divided
@@ -20,6 +21,7 @@ from worker.journal.console_people import Person, Role
 from worker.journal.resending import Post
 
 if TYPE_CHECKING:
+    from worker.console.batching import BatchDesk
     from worker.console.oidc.provider import Provider
 
 FIRST = "first admin"
@@ -59,6 +61,8 @@ class Office:
     post: Post | None = None  # the way of single messages to RabbitMQ
     settles: Mapping[str, float] = field(default_factory=dict)  # platform -> seconds of its settle window
     max_bytes: int = 262_144  # of a message that intake reads
+    batches: BatchDesk | None = None  # takes files of rows; None: this process takes none
+    speeds: Speeds = field(default_factory=Speeds)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     _hasher: PasswordHasher = field(default_factory=PasswordHasher)
     _hashing: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -64,6 +64,8 @@ class Console:
         if self.office is not None:
             self.office.address = self.office.address or self.url
             self.office.runner.start()
+            if self.office.batches is not None:
+                self.office.batches.start()
 
     async def stop(self) -> None:
         if self._server is None or self._serving is None:
@@ -71,6 +73,8 @@ class Console:
         if self.office is not None:
             self.office.closing.set()
             await self.office.runner.stop()
+            if self.office.batches is not None:
+                await self.office.batches.stop()
         self._server.should_exit = True
         await asyncio.wait({self._serving}, timeout=2 * CLOSING)
         self._serving.cancel()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from worker.console import texts_batches
+
 LANGUAGES = ("en", "pt")
 
 # States and other words of the field as English shows them; without an entry the key is shown.
@@ -301,6 +303,10 @@ PORTUGUESE = {
     "Revoke": "Revogar",
     "revoked": "revogado",
 }
+
+
+ENGLISH |= texts_batches.ENGLISH
+PORTUGUESE |= texts_batches.PORTUGUESE
 
 
 def translated(language: str, text: str, **values: Any) -> str:

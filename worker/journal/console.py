@@ -110,13 +110,14 @@ class ConsoleJournal:
         return await self.journal.platforms()
 
     async def newest_mark(self) -> str:
-        """Changes with every change of a command: each leaves an audit record, or an attempt."""
+        """Changes with every change of a command (each leaves an audit record, or an attempt) and of an uploaded file."""
 
         async def work(tx: Tx) -> str:
             [row] = await tx.rows(
-                "SELECT (SELECT MAX(id) FROM audit) AS record, (SELECT MAX(id) FROM attempts) AS attempt"
+                "SELECT (SELECT MAX(id) FROM audit) AS record, (SELECT MAX(id) FROM attempts) AS attempt,"
+                " (SELECT MAX(touched_at) FROM uploads) AS upload"
             )
-            return f"{row['record']}-{row['attempt']}"
+            return f"{row['record']}-{row['attempt']}-{row['upload']}"
 
         return await self.reader.read(work)
 

@@ -148,6 +148,13 @@ class ConsoleSettings(Section):
         description="names and passwords kept here; `false`: only the provider of `[console.oidc]` lets people in, and"
         " the link of `worker console link`",
     )
+    upload_max: int = Field(
+        default=52_428_800,
+        ge=0,
+        le=268_435_456,
+        description="bytes of a file of rows that the console takes; it is in memory while it is read, and in the journal"
+        " until its batch has ended; `0`: it takes none, larger ones go by `worker onboard` and `worker batch run`",
+    )
     oidc: OidcSettings = Field(default=OidcSettings(), description="sign-in by an OpenID Connect provider")
 
     @model_validator(mode="after")
