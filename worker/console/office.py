@@ -28,6 +28,7 @@ FIRST = "first admin"
 LEAST_PASSWORD, MOST_PASSWORD = 12, 200  # characters
 DOT = "•••"
 TRIES_A_MINUTE = 20  # wrong passwords from one address
+MOST_ORIGINS = 1000  # addresses of wrong passwords that are remembered beyond their minute
 MOST_AT_THE_DOOR = 50  # people who sign in at the same moment
 
 
@@ -147,6 +148,8 @@ class Office:
         return self._nobodys
 
     def _too_often(self, origin: str, now: float) -> bool:
+        if len(self._wrong) > MOST_ORIGINS:  # those who never came again
+            self._wrong = {one: times for one, times in self._wrong.items() if now - times[-1] < 60}
         recent = [at for at in self._wrong.get(origin, ()) if now - at < 60]
         if recent:
             self._wrong[origin] = recent

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.domain.lifecycle import State
-from worker.journal import batch_care, pauses, quarantine
+from worker.journal import batch_care, console_purge, pauses, quarantine
 from worker.journal.core import Core, write_audit
 from worker.journal.driver import Row, Tx
 from worker.journal.endings import lock_lanes, new_id
@@ -332,6 +332,7 @@ async def purge(tx: Tx, core: Core) -> dict[str, int]:
     )
     kept = await quarantine.purge(tx, core, PURGE_AT_ONCE)
     batches = await batch_care.purge(tx, core, PURGE_AT_ONCE)
+    console = await console_purge.purge(tx, core, ids, PURGE_AT_ONCE)
     audit = await _purge_audit(tx, core, before)
     return {
         "commands": len(ids),
@@ -341,6 +342,7 @@ async def purge(tx: Tx, core: Core) -> dict[str, int]:
         "lanes": lanes,
         "audit": audit,
         "batches": batches,
+        "console": console,
     }
 
 
