@@ -18,7 +18,7 @@ from worker.console.health import (
     of_platforms,
     of_relay,
 )
-from worker.journal.port import Health, JournalDown, PlatformState
+from worker.journal.port import Health, JournalDown, Pause, PlatformState
 
 WELL = Health(0, 0, 0, 0, None, 0, None, 0, 0, {})
 
@@ -47,6 +47,9 @@ class Journal:
         return self.answer
 
     async def platforms(self) -> list[PlatformState]:
+        return []
+
+    async def pauses(self) -> list[Pause]:
         return []
 
 

@@ -21,6 +21,7 @@ from worker.console.door import Desk, Ours, Somebody
 from worker.console.office import NotAllowed, Office, Wrong, masked_records
 from worker.console.pages.orders import Filtered, wanted_by
 from worker.console.pages.render import shown_to
+from worker.console.waiting import window_ends
 from worker.journal.acts import ActRefused
 from worker.journal.console_people import Person
 
@@ -124,7 +125,8 @@ async def command(office: Desk, person: Somebody, number: Number) -> Answer:
         raise Wrong(f"there is no command {number}", 404) from None
     if found["id"] != number:
         raise Wrong(f"there is no command {number}", 404)
-    return Answer(**shown_to(person, found))
+    window = found["window"] | {"window_ends": window_ends(found, office.settles)}
+    return Answer(**shown_to(person, found | {"window": window}))
 
 
 @router.get("/commands/{number}/dependents", summary="Those that would come along with a retry")
@@ -137,18 +139,20 @@ async def failures(office: Desk, person: Somebody, archived: bool = False) -> li
     return [Answer(**one) for one in await office.journal.groups(None, archived)]
 
 
-@router.get("/platforms", summary="Platforms: held, paused, broken; what is open")
+STOPPED = ("held", "held_text", "paused_by", "paused_reason", "broken_since")
+SHOWN = (*STOPPED, "lowered_rate", "lowered_by", "lowered_reason")
+
+
+@router.get("/platforms", summary="Platforms: held, paused, broken, slowed; what is open")
 async def platforms(office: Desk, person: Somebody) -> list[Answer]:
     open_ = (await office.journal.overview())["open"]
     states = {one.name: one for one in await office.journal.platforms()}
     found = []
     for name in sorted(set(office.kinds) | set(states)):
         state = states.get(name)
-        shown = {
-            field: getattr(state, field, None)
-            for field in ("held", "held_text", "paused_by", "paused_reason", "broken_since")
-        }
+        shown = {field: getattr(state, field, None) for field in SHOWN}
         more = {"name": name, "kind": office.kinds.get(name), "open": open_.get(name, {})}
+        more["rate"] = office.rates.get(name)
         found.append(Answer(**more, **shown))
     return found
 
@@ -159,11 +163,23 @@ async def audit(
     person: Somebody,
     what: Annotated[str | None, Query(max_length=60, pattern=r"^[^\x00]*$")] = None,
     actor: Annotated[str | None, Query(max_length=60, pattern=r"^[^\x00]*$")] = None,
+    platform: Annotated[str | None, Query(max_length=40, pattern=r"^[^\x00]*$")] = None,
+    command: Annotated[int | None, Query(ge=1, lt=1 << 62, description="a command's number")] = None,
     before: Annotated[int | None, Query(ge=1, lt=1 << 62)] = None,
 ) -> Page:
-    rows, more = await office.journal.records(what=what, actor=actor, before=before)
+    rows, more = await office.journal.records(
+        what=what, actor=actor, platform=platform, command=command, before=before
+    )
     shown = rows if person.may("operator") else masked_records(rows)
     return Page(rows=[Answer(**one) for one in shown], more=more)
+
+
+@router.post("/audit/verification", dependencies=[Ours], summary="Walk the audit chain")
+async def verification(office: Desk, person: Somebody) -> Answer:
+    """`records`: how many were looked at; `faults`: sentences, none where the chain is whole."""
+    await office.allowed(person, "operator", "audit verify")
+    report = await office.journal.verify()
+    return Answer(**{"records": report.records, "faults": [str(fault) for fault in report.faults]})
 
 
 @router.get("/acts", summary="Acts on many commands, newest first")
@@ -324,14 +340,14 @@ async def stop(office: Desk, person: Somebody, number: Number, key: Key = None) 
 
 def document() -> dict[str, Any]:
     """OpenAPI 3.1 of the API, as `contracts/openapi.yaml` holds it."""
-    from worker.console import api_batches, api_quarantine
+    from worker.console import api_batches, api_pauses, api_quarantine
 
     app = FastAPI(
         title="Operator API of the provisioning worker",
         version=__version__,
         description=(__doc__ or "").strip(),
     )
-    for part in (router, api_quarantine.router, api_batches.router):
+    for part in (router, api_pauses.router, api_quarantine.router, api_batches.router):
         app.include_router(part)
     made = app.openapi()
     components = made["components"]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from worker.journal.port import Health, JournalDown, PlatformState
+from worker.journal.port import Health, JournalDown, Pause, PlatformState
 
 PATIENCE = 3.0  # seconds that the journal may take before it counts as away
 SILENT = 15.0  # seconds without a heartbeat after which the engine counts as stuck; it beats every second
@@ -42,6 +42,7 @@ class Looks(Protocol):
 
     async def health(self) -> Health: ...
     async def platforms(self) -> list[PlatformState]: ...
+    async def pauses(self) -> list[Pause]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Seen:
     at: float
     health: Health | None = None
     platforms: tuple[PlatformState, ...] = ()
+    pauses: tuple[Pause, ...] = ()  # besides those of single platforms
     error: str | None = None
 
 
@@ -69,18 +71,23 @@ class JournalWatch:
                 self._seen = await self._ask()
             return self._seen
 
+    def forget(self) -> None:
+        """Somebody has just changed it: the next page is to show that."""
+        self._seen = None
+
     async def _ask(self) -> Seen:
         try:
             async with asyncio.timeout(PATIENCE):
                 health = await self._journal.health()
                 platforms = await self._journal.platforms()
+                pauses = await self._journal.pauses()
         except TimeoutError:
             return Seen(time.monotonic(), error=f"it did not answer within {PATIENCE:.0f} s")
         except JournalDown as error:
             return Seen(time.monotonic(), error=str(error) or "it does not answer")
         except Exception as error:  # whatever it is, health must be able to say so
             return Seen(time.monotonic(), error=f"it cannot be read ({type(error).__name__})")
-        return Seen(time.monotonic(), health, tuple(platforms))
+        return Seen(time.monotonic(), health, tuple(platforms), tuple(pauses))
 
 
 class Readiness:
@@ -95,7 +102,7 @@ class Readiness:
     async def report(self, public: bool = False) -> tuple[bool, dict[str, Any]]:
         """Whether the process is ready, and what is wrong. `public`: as /readyz says it, without people's words."""
         seen = await self.watch.seen(max_age=1.0)
-        found = [*of_journal(seen), *of_platforms(seen.platforms, self._platforms)]
+        found = [*of_journal(seen), *of_platforms(seen.platforms, self._platforms), *of_pauses(seen.pauses)]
         for part in self.parts:
             found += part()
         ready = not any(one.level == "error" for one in found)
@@ -146,6 +153,19 @@ def of_platforms(states: Sequence[PlatformState], ours: frozenset[str]) -> Itera
             yield Complaint(part, "warning", text, f"paused; {MORE}")
         if state.broken_since:
             yield Complaint(part, "warning", "it does not answer: its circuit is open, and it is probed")
+        if state.lowered_rate is not None:
+            who = f"by {state.lowered_by}: {state.lowered_reason}"
+            restore = f'`worker platforms rate {state.name} --restore --reason "…"`'
+            text = f"slowed to {state.lowered_rate:g} calls a second {who}; {restore} lets it go on"
+            yield Complaint(part, "warning", text, f"slowed by an operator; {MORE}")
+
+
+def of_pauses(pauses: Iterable[Pause]) -> Iterator[Complaint]:
+    for one in pauses:
+        what = "--all" if one.scope == "everything" else f"--{one.scope} {one.name.removesuffix('.v1')}"
+        resume = f'`worker platforms resume {what} --reason "…"`'
+        text = f"{one.words()}; {resume} lets it go on"
+        yield Complaint("pauses", "warning", text, f"there is a pause ({one.scope}); {MORE}")
 
 
 class ConsumerLike(Protocol):

@@ -50,4 +50,5 @@ async def _mark(office: Office) -> str:
     seen = await office.readiness.watch.seen(max_age=EVERY)
     figures = seen.health
     ended = await office.journal.newest_mark() if figures else ""
-    return f"{hash((str(figures), str(seen.platforms and [(p.name, p.held, p.paused_by, p.broken_since) for p in seen.platforms]), seen.error, ended)) & 0xFFFFFFFF:x}"
+    stops = [(p.name, p.held, p.paused_by, p.broken_since, p.lowered_rate) for p in seen.platforms]
+    return f"{hash((str(figures), str(stops), str(seen.pauses), seen.error, ended)) & 0xFFFFFFFF:x}"

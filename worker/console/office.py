@@ -62,6 +62,7 @@ class Office:
     post: Post | None = None  # the way of single messages to RabbitMQ
     settles: Mapping[str, float] = field(default_factory=dict)  # platform -> seconds of its settle window
     max_bytes: int = 262_144  # of a message that intake reads
+    rates: Mapping[str, float] = field(default_factory=dict)  # platform -> calls a second, by the settings
     batches: BatchDesk | None = None  # takes files of rows; None: this process takes none
     speeds: Speeds = field(default_factory=Speeds)
     closing: asyncio.Event = field(default_factory=asyncio.Event)

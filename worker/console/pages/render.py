@@ -92,7 +92,11 @@ async def page(request: Request, name: str, status: int = 200, /, **context: Any
         "path": request.url.path,
         "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
         "version": __version__,
-        "stopped": [one for one in seen.platforms if one.stopped] if seen else [],
+        "stopped": [one for one in seen.platforms if one.held or one.paused_by or one.broken_since]
+        if seen
+        else [],
+        "slowed": [one for one in seen.platforms if one.lowered_rate is not None] if seen else [],
+        "pauses": seen.pauses if seen else (),
         "journal_error": seen.error if seen else None,
         "health": seen.health if seen else None,
         "now": datetime.now(UTC).timestamp(),
