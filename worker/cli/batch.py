@@ -178,6 +178,9 @@ def show_(context: typer.Context, name: Name, as_json: Json = False) -> None:
     show.facts({name: value for name, value in data.items() if name not in ("rows", "undoable")})
     show.say("\nrows")
     say_summary(batch, summary)
+    left = batch.total - summary.endings.total()
+    if batch.state == "sending" and left > 0:
+        show.say(f"{left} rows are still to be sent; where no run of it is going on, give its command again")
 
 
 def report(
