@@ -23,7 +23,7 @@ from worker.journal.endings import new_id
 from worker.journal.journal import StoredJournal
 from worker.messages.events import AuditDraft, canonical
 
-LETS_GO = 3.0  # seconds in which the database notices that a run was killed
+LETS_GO = 10.0  # seconds in which the database of a busy machine notices that a run was killed
 
 
 @dataclass(frozen=True, slots=True)
