@@ -117,7 +117,7 @@ class Batch:
         self._write()
         chance = Random(f"{self.seed}/batch")
         while self.code is None:
-            code = await self._once(chance.uniform(3.0, 8.0) if self.starts < self.kills else None)
+            code = await self._once(chance.uniform(2.0, 5.0) if self.starts < self.kills else None)
             if code in (0, 1):
                 self.code = code
             await asyncio.sleep(1.0)

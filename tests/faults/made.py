@@ -66,16 +66,16 @@ class Made:
         return one
 
     def apply(self, order: Sent, operation: str | None = None, **more: Any) -> None:
-        """All calls of the command, or the one named."""
-        names = (
-            [operation] if operation else [one.operation for one in calls_of(order.type, order.data, False)]
-        )
-        for name in names:
+        """All calls of the command, or the one named; each changes what it is to change."""
+        calls = {one.operation: one for one in calls_of(order.type, order.data, False)}
+        for name in [operation] if operation else calls:
             credit = name == "addCredit" and "amount" in order.data
+            wants = calls[name].wants if name in calls else None
             values: dict[str, Any] = {
                 "command": order.id if credit else None,
                 "amount": Decimal(order.data["amount"]) if credit else None,
                 "at": self.tick(0.1),
+                "changed": None if wants is None else dict(wants),
                 **more,
             }
             self.applied.append(Applied(len(self.applied) + 1, name, order.subscriber, **values))

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.faults.calls import calls_of
 from tests.faults.checker import check
 from tests.faults.history import Act, Applied, Fault, Heard, History, Sent
 from tests.faults.made import DOMAIN, SECRET, Made
@@ -540,6 +541,24 @@ KINDS = (
     "calls.block.v1",
     "calls.unblock.v1",
     "credit.get.v1",
+    "subscriber.update.v1",
+    "password.change.v1",
+    "forwarding.set.v1",
+)
+# All that any of these kinds wants; each takes its own of it.
+WISHES = st.fixed_dictionaries(
+    {
+        "amount": st.sampled_from(("1.00", "2.00")),
+        "changes": st.sampled_from(
+            (
+                {"email": "a@b"},
+                {"email": "c@d", "incoming_calls": False},
+                {"first_name": "Ana", "call_limit": 3},
+            )
+        ),
+        "new_password": st.sampled_from(("p1", "p2")),
+        "busy": st.sampled_from(("", "sip:a@b")),
+    }
 )
 ENDS = ("succeeded",) * 6 + ("rejected", "refused", "parked", "expired", "duplicate", "unclear")
 
@@ -552,7 +571,7 @@ def days(draw: st.DrawFn) -> Made:
     for _ in range(draw(st.integers(2, 14))):
         who = draw(st.sampled_from(("joao", "ana", "rui")))
         kind, end = draw(st.sampled_from(KINDS)), draw(st.sampled_from(ENDS))
-        order = made.send(kind, who, amount=draw(st.sampled_from(("1.00", "2.00"))), expires=made.now)
+        order = made.send(kind, who, expires=made.now, **draw(WISHES))
         lines.setdefault(who, []).append((order, end))
     while lines:
         who = draw(st.sampled_from(sorted(lines)))
@@ -581,8 +600,8 @@ def live(made: Made, order: Sent, end: str) -> None:
         case "duplicate":
             made.repeat(order, made.carry_out(order))
         case "unclear":
-            if order.type != "credit.add.v1":
-                made.apply(order)  # the first answer was lost
+            if order.type != "credit.add.v1" and (calls := calls_of(order.type, order.data, False)):
+                made.apply(order, calls[0].operation)  # the first answer was lost
             made.heard.append(made.carry_out(order))
         case _:
             made.carry_out(order)
@@ -641,6 +660,18 @@ def test_swapped_effects_are_out_of_order(made: Made, data: st.DataObject) -> No
     made.applied[first] = dataclasses.replace(other, number=one.number)
     made.applied[second] = dataclasses.replace(one, number=other.number)
     assert "out of order" in check(made.history()).found
+
+
+@quickly
+@given(days(), st.data())
+def test_a_field_that_nobody_named_is_missed(made: Made, data: st.DataObject) -> None:
+    made.carry_out(made.send("subscriber.update.v1", "eva", changes={"email": "e@f"}))
+    held = {one.subscriber for one in made.sent if one.id in made.unfinished}
+    changing = [i for i, one in enumerate(made.applied) if one.changed and one.subscriber not in held]
+    place = pick(data, changing)
+    one: Applied = made.applied[place]
+    made.applied[place] = dataclasses.replace(one, changed={**(one.changed or {}), "document": "other"})
+    assert check(made.history()).found
 
 
 @quickly
