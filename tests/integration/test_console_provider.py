@@ -17,8 +17,10 @@ import pytest
 from joserfc.jwk import OctKey
 
 from tests.conformance.support import Place, records
+from tests.support.amqp import eventually
 from tests.support.console import Front, said
 from tests.support.liar import ACCESS, CODE, NOTHING, SECRET, Liar, key
+from tests.support.worker import Workers
 from worker.console.oidc import provider as module
 from worker.console.oidc.provider import Provider
 from worker.console.oidc.trouble import PROBLEMS
@@ -333,6 +335,26 @@ async def test_over_tls_the_cookie_is_one_that_no_neighbour_can_plant(front: Fro
     assert cookie.startswith("__Host-worker_provider=")
     assert "Secure" in cookie
     assert "Domain" not in cookie
+
+
+async def test_a_worker_that_is_given_a_provider_lets_people_in_by_it(tmp_path: Path, liar: Liar) -> None:
+    oidc = liar.settings().model_dump(include={"issuer", "client_id", "roles", "timeout"})
+    there = {"address": "http://console.test", "local_sign_in": False, "port": 0}
+    settings = {"console": {**there, "oidc": {**oidc, "client_secret": SECRET}}}
+    async with Workers(tmp_path, "amqp://127.0.0.1:9/", {}, settings=settings) as workers:
+        one = await workers.start("console", ready=False)
+        await eventually(lambda: one.events("console.listening"), 90, what="its address in the log")
+        url = one.events("console.listening")[0]["url"]
+        async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as browser:
+            door = await browser.get("/sign-in")
+            assert 'href="/sign-in/provider' in door.text
+            assert 'name="password"' not in door.text
+            begun = await browser.get("/sign-in/provider?next=/failures")
+            assert "redirect_uri=http%3A%2F%2Fconsole.test%2F" in begun.headers["location"]
+            back = await browser.get(liar.back(begun.headers["location"]))
+            assert back.headers["location"] == "/failures"
+            assert (await browser.get("/failures")).status_code == 200
+        assert not [text for text in (SECRET, CODE, ACCESS, *liar.given) if text in one.log()]
 
 
 def test_every_problem_is_told_in_portuguese_too() -> None:

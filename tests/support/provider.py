@@ -114,7 +114,7 @@ def provider(console: str, *, inside: bool = False) -> Iterator[Running]:
 class Visitor:
     """A browser without script at the provider: it keeps its cookies and fills in what it is asked."""
 
-    client: httpx.AsyncClient = field(default_factory=lambda: httpx.AsyncClient(trust_env=False))
+    client: httpx.AsyncClient = field(default_factory=lambda: httpx.AsyncClient(trust_env=False, timeout=60))
 
     async def through(self, address: str, login: str, away: str = "http://console.test") -> str:
         """From the console's redirect to the address that leads back to it, signed in as `login`."""
