@@ -74,6 +74,8 @@ PORTUGUESE = {
     "is paused by {who}: {why}": "pausada por {who}: {why}",
     "is held": "está retida",
     "does not answer: its circuit is open": "não responde: o circuito está aberto",
+    # overview
+    "Overview": "Visão geral",
     # sign-in by a provider
     "Sign in with {where}": "Entrar com {where}",
     "Signed out": "Sessão encerrada",
@@ -90,8 +92,6 @@ PORTUGUESE = {
     "your account has no role here: the provider's admin can give it one": "sua conta não tem papel aqui: o administrador do provedor pode dar um",
     "your account was disabled here: an admin can enable it": "sua conta foi desativada aqui: um administrador pode reativá-la",
     "the journal does not answer: try again in a minute": "o diário não responde: tente de novo em um minuto",
-    # overview
-    "Overview": "Visão geral",
     "All is well": "Tudo bem",
     "One thing needs a look": "Uma coisa pede atenção",
     "{count} things need a look": "{count} coisas pedem atenção",
@@ -163,10 +163,7 @@ PORTUGUESE = {
     "Ended": "Encerrado",
     "Next try": "Próxima tentativa",
     "Correlation": "Correlação",
-    "Trace id": "Id do rastro",
-    "Waits behind": "Espera atrás de",
-    "waited {time}": "esperou {time}",
-    "Events that wait to be published": "Eventos que esperam publicação",
+    "Trace": "Rastro",
     "Retry of": "Repetição de",
     "those that failed alike": "os que falharam igual",
     "Flags": "Marcas",
@@ -205,9 +202,6 @@ PORTUGUESE = {
     "{count} in all; the first are shown.": "{count} ao todo; os primeiros são mostrados.",
     "The settle window is open since": "A janela de assentamento está aberta desde",
     "It ends when the platform has kept answering for its `settle` time.": "Ela termina quando a plataforma tiver respondido durante o tempo `settle`.",
-    "The platform has answered no reading yet: the window begins with the first.": "A plataforma ainda não respondeu a nenhuma leitura: a janela começa com a primeira.",
-    "The window ends in {time}, if the platform keeps answering:": "A janela termina em {time}, se a plataforma continuar respondendo:",
-    "The window has not ended in its time: the platform did not keep answering, and it begins anew.": "A janela não terminou a tempo: a plataforma não continuou respondendo, e ela recomeça.",
     "The settle window has ended.": "A janela de assentamento terminou.",
     "next reading": "próxima leitura",
     "the same {count} times until": "igual {count} vezes até",
@@ -264,7 +258,6 @@ PORTUGUESE = {
     "Who": "Quem",
     "When": "Quando",
     "Verify the chain": "Verificar a cadeia",
-    "Command (number)": "Comando (número)",
     "The chain is whole: {count} records.": "A cadeia está inteira: {count} registros.",
     # acts on many
     "Preview": "Prévia",
