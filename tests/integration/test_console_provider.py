@@ -328,6 +328,18 @@ async def test_the_console_shows_who_it_is_as_the_provider_wants_it(
     assert set(came) - {"grant_type", "code", "redirect_uri", "code_verifier"} == form
 
 
+async def test_a_wanted_page_that_no_cookie_can_hold_is_forgotten_and_nothing_else(
+    front: Front, liar: Liar
+) -> None:
+    client = front.client()
+    wanted = "/" + "".join(chr(0x4E00 + number * 7 % 20_000) for number in range(1900))
+    begun = await client.get("/sign-in/provider", params={"next": wanted})
+    assert len(begun.headers["set-cookie"]) < 4096
+    answer = await client.get(liar.back(begun.headers["location"]))
+    assert answer.headers["location"] == "/"
+    assert (await client.get("/scheduled")).status_code == 200
+
+
 async def test_over_tls_the_cookie_is_one_that_no_neighbour_can_plant(front: Front, liar: Liar) -> None:
     front.office.address = "https://console.example"
     begun = await front.client().get("/sign-in/provider")

@@ -25,6 +25,7 @@ from worker.journal import console_people as people
 log = structlog.get_logger(__name__)
 
 AGE = 600.0  # seconds between going to the provider and coming back
+LONGEST = 3500  # signs of the cookie: browsers keep 4096 bytes of one, name and attributes included
 BACK = "/sign-in/provider/back"
 
 
@@ -55,7 +56,10 @@ async def begin(office: Office, provider: Provider, next: str) -> Begun:
         code_challenge=base64.urlsafe_b64encode(challenge).rstrip(b"=").decode(),
         code_challenge_method="S256",
     )
-    return Begun(address, office.sealed("oidc", {"seed": seed, "next": next}))
+    cookie = office.sealed("oidc", {"seed": seed, "next": next})
+    if len(cookie) >= LONGEST:  # a browser would drop it: rather the first page than no sign-in
+        cookie = office.sealed("oidc", {"seed": seed, "next": "/"})
+    return Begun(address, cookie)
 
 
 def derived(office: Office, purpose: str, seed: str) -> str:
@@ -100,7 +104,7 @@ async def _finish(
 
 def _bound(office: Office, given: Mapping[str, str], cookie: str) -> tuple[str, str]:
     """The random part and the wanted page, from the cookie of the browser that began."""
-    known = office.opened("oidc", cookie, AGE) if 0 < len(cookie) < 4000 else None
+    known = office.opened("oidc", cookie, AGE) if 0 < len(cookie) < LONGEST else None
     if not isinstance(known, dict):
         raise Trouble("state", "no cookie of a sign-in that was begun in the last ten minutes")
     expected = derived(office, "state", known["seed"])
