@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ from tests.support.amqp import eventually
 from tests.support.ringme import CLIENT, EXTENSION, OF_345, SECRET, Begin, Bench, benches
 from worker.domain.outcome import Busy, Done, Ill, NotSent, Refused, Unclear
 from worker.journal.port import JournalDown
-from worker.messages.errors import Code
+from worker.messages.errors import Code, Problem
 from worker.platforms.port import Order, Passing
+from worker.platforms.rest import RestStep
 from worker.platforms.transport import NO_GUARD
 
 
@@ -238,6 +240,7 @@ async def test_a_blocked_user_is_told_apart_from_a_right_that_is_missing(begin: 
     bench = await begin({"clients": [{"id": 12}, {"id": 13, "foreign": True}]})
     denied = await bench.outcome("subscriber.get", subscriber={"client_id": 13})
     assert (denied.platform_code, denied.certain) == ("access_denied", False)
+    assert denied.text == f"{denied.said}; our user has no right to this", "what is ours is not RingMe's"
     assert isinstance(await bench.platform.control(), Done)  # so it is about this command
     bench.sim.platform.user_blocked = True
     blocked = await bench.outcome("subscriber.get", subscriber=CLIENT)
@@ -464,6 +467,70 @@ async def test_a_dry_run_says_what_is_there_and_shows_no_secret(begin: Begin) ->
     nobody = bench.steps("calls.block", subscriber={"client_id": 99})
     [missing] = await bench.platform.existing(order, nobody)
     assert (missing.there, missing.wanted) == (False, True)
+
+
+@pytest.mark.parametrize("put", ["replaces", "changes"])
+@pytest.mark.parametrize(
+    ("command", "data", "field"),
+    [
+        ("subscriber.update", {"subscriber": CLIENT, "changes": {"timezone": "UTC"}}, "timezone"),
+        ("ringme.client.update", {"client_id": 12, "geo_list": "RU"}, "geo_list"),
+        ("ringme.extension.update", {"client_id": 12, "extension_id": 345, "label": "Desk"}, "label"),
+        ("subscriber.block", {"subscriber": EXTENSION}, "status"),
+        ("calls.block", {"subscriber": CLIENT}, "dial_rule_id"),
+        ("calls.block", {"subscriber": EXTENSION}, "dial_rule_id"),
+    ],
+)
+async def test_a_200_that_shows_the_old_value_is_no_success(
+    begin: Begin, command: str, data: Any, field: str, put: str
+) -> None:
+    rules = {"block_rule_id": 7, "unblocked_rule_id": 8}
+    bench = await begin({"not_open": [field]}, assume={"put": put}, **rules)
+    refused = await bench.outcome(command, **data)
+    assert (refused.code, refused.certain) == (Code.PLATFORM_REFUSED, True)
+    assert f"{field} stayed as it was" in refused.text
+
+
+async def test_what_was_changed_beside_a_field_that_is_not_open_is_told_apart(begin: Begin) -> None:
+    bench = await begin({"not_open": ["timezone"]})
+    changes = {"timezone": "UTC", "geo_list": "RU"}
+    done = await bench.outcome("subscriber.update", subscriber=CLIENT, changes=changes)
+    assert done == Done({"changed": ["geo_list"], "differences": ["timezone"]})
+
+
+async def test_a_text_that_is_written_otherwise_was_changed_all_the_same(begin: Begin) -> None:
+    bench = await begin()
+    bench.extension()["label"] = "FRONT desk"
+    done = await bench.outcome("ringme.extension.update", client_id=12, extension_id=345, label="front  Desk")
+    assert isinstance(done, Done)
+
+
+async def test_an_answer_that_shows_the_old_value_is_held_against_the_record(begin: Begin) -> None:
+    bench = await begin()
+    bench.sim.fail("client.update", "drop_after", count=1)
+    step = bench.steps("ringme.client.update", client_id=12, timezone="UTC")[0]
+    assert isinstance((await bench.platform.call(step, NO_GUARD)).outcome, Unclear)
+    assert isinstance(step, RestStep)
+    old = {**bench.record(), "timezone": "Europe/Moscow"}  # an answer from before what was done
+    told = replace(step, was=old)
+    assert await bench.platform.unchanged(told, old) is None
+
+
+async def test_the_id_that_the_answer_named_is_not_looked_up_again(begin: Begin) -> None:
+    bench = await begin()
+    data = {"subscriber": CLIENT, "number": "102", "password": "pw-of-102"}
+    [create, _] = bench.steps("subscriber.create", **data)
+    made = (await bench.platform.call(create, NO_GUARD)).outcome
+    finished = [{"name": create.name, "status": "done", "output": made.output}]
+    order = Order("order-1", "subscriber.create.v1", {"platform": "ringme-ru", **data}, finished)
+    planned = bench.platform.plan(order)
+    assert not isinstance(planned, Problem)
+    assert [step.name for step in planned] == [step.name for step in bench.steps("subscriber.create", **data)]
+    before = bench.received("extension.list")
+    assert isinstance((await bench.platform.call(planned[1], NO_GUARD)).outcome, Done)
+    assert bench.received("extension.list") == before
+    phone = bench.sim.platform.extensions[int(made.output["platform_id"])].phone
+    assert phone["password"] == "pw-of-102"
 
 
 async def test_with_several_numbers_of_one_name_none_is_chosen(begin: Begin) -> None:

@@ -121,6 +121,39 @@ async def test_what_returns_secrets_answers_only_who_asked(begin: Begin) -> None
     assert {"phone.get", "application.reset_secret", "application.create"} <= secret
 
 
+async def test_an_answer_that_may_be_a_secret_under_any_name_is_in_no_attempt(begin: Begin) -> None:
+    bench = await furnished(begin)
+    replies = await bench.run("ringme.application.create", name="crm", trusted=True)
+    (id_,) = [row["id"] for row in bench.sim.platform.tables["applications"].values() if row["name"] == "crm"]
+    row = bench.sim.platform.tables["applications"][id_]
+    row["whatever"] = "a-secret-under-another-name"
+    for command in ("get", "update", "reset_secret", "delete"):
+        more = {"owner": "sales"} if command == "update" else {}
+        replies += await bench.run(f"ringme.application.{command}", application_id=str(id_), **more)
+    assert all(isinstance(each.outcome, Done) for each in replies)
+    kept = [f"{each.exchange.request}{each.exchange.answer}{each.before}" for each in replies]
+    for secret in (row["app_secret"], row["whatever"]):
+        assert not [text for text in kept if secret in text]
+    removed = replies[-1].outcome.output["removed"]  # type: ignore[union-attr] # it is Done
+    assert removed["name"] == "crm"
+    assert row["whatever"] not in removed.values()
+
+
+def test_each_way_to_remove_a_subscriber_counts_against_the_limit() -> None:
+    counted = {
+        each.endpoint for kind in ("ringme", "voipmundo") for each in table(kind).values() if each.removes
+    }
+    removals = {"manageCustomers.remove", "resource.remove", "resource.removeNamed", "extension.delete"}
+    assert counted == removals
+
+
+async def test_a_native_removal_counts_as_the_portable_one_does(begin: Begin) -> None:
+    bench = await begin()
+    [native] = bench.steps("ringme.extension.delete", client_id=12, extension_id=345)
+    [portable] = bench.steps("subscriber.remove", subscriber={"client_id": 12, "extension_id": 345})
+    assert (native.removes, portable.removes) == (True, True)
+
+
 async def test_a_number_that_is_there_is_not_made_twice(begin: Begin) -> None:
     bench = await furnished(begin)
     bench.sim.platform.seed_extension({"name": "0001*101", "type": "phone"})

@@ -27,6 +27,7 @@ from worker.messages.errors import Code, Problem
 from worker.messages.rest.document import table
 from worker.platforms.build import build
 from worker.platforms.port import Order, Reply, Step
+from worker.platforms.rest import RestStep
 from worker.platforms.transport import NO_GUARD
 from worker.platforms.voipmundo import VoipmundoPlatform
 from worker.platforms.voipmundo.pace import OneAtATime
@@ -257,6 +258,19 @@ async def test_a_line_is_shown_without_what_is_secret_in_it(start: Start) -> Non
     (block,) = (await outcome(platform, "voipmundo.listDevices.list", {"id": 1})).output["data"]
     assert block["data"][0]["username"] == "1000"
     assert "line-pw-1000" not in json.dumps(block)
+
+
+@pytest.mark.parametrize(("shown", "ends"), [(1, Code.PLATFORM_REFUSED), (0, None)])
+async def test_an_answer_whose_status_is_not_the_one_ordered_is_held_against_the_record(
+    start: Start, shown: int, ends: Code | None
+) -> None:
+    sim, platform = await start()
+    step = only(platform, "subscriber.block", ABOUT)
+    assert isinstance(step, RestStep)
+    sim.state.clients[1].status = shown
+    instead = await platform.unchanged(step, {"error": 0, "reason": "OK", "old_status": 1, "new_status": "1"})
+    assert getattr(instead, "code", None) is ends
+    assert await platform.unchanged(step, {"error": 0, "old_status": 1, "new_status": "0"}) is None
 
 
 @pytest.mark.parametrize("absent", ["error", "404"])

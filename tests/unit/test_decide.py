@@ -61,9 +61,17 @@ def test_rule_2_done_finishes_the_step_with_its_output() -> None:
 
 
 def test_rule_2_a_refusal_rejects_with_the_platforms_own_words() -> None:
-    decision = after_call(Refused(Code.PLATFORM_REFUSED, "no such plan", "17"))
+    decision = after_call(Refused(Code.PLATFORM_REFUSED, "plan 9: no such plan", "17", said="no such plan"))
     assert isinstance(decision, Reject)
+    assert decision.problem.message == "plan 9: no such plan"
     assert (decision.problem.platform_code, decision.problem.platform_message) == ("17", "no such plan")
+
+
+def test_rule_2_our_own_words_are_not_put_into_the_platforms_mouth() -> None:
+    decision = after_call(Refused(Code.CANNOT_UPDATE_SAFELY, "it would be overwritten unseen", certain=True))
+    assert isinstance(decision, Reject)
+    assert decision.problem.message == "it would be overwritten unseen"
+    assert "platform_message" not in decision.problem.as_data()
 
 
 @pytest.mark.parametrize(

@@ -90,8 +90,8 @@ def decide(outcome: Outcome, effect: Effect, tries: int, failing_for: float, pat
     match outcome:
         case Done(output):
             return Finish(dict(output))
-        case Refused(code, text, platform_code):
-            return Reject(Problem(code, text, platform_code=platform_code, platform_message=text))
+        case Refused(code, text, platform_code, said=said):
+            return Reject(Problem(code, text, platform_code=platform_code, platform_message=said))
         case Ill(text, credentials):
             return Hold(Code.CREDENTIALS_REFUSED if credentials else Code.PLATFORM_ILL, text)
         case Busy(after):

@@ -22,12 +22,14 @@ class Refused:
 
     `certain` says that the platform's own table knows the text, so that it is about this command.
     Otherwise the login or the whole platform may be at fault: a control read decides (rule 2.4).
+    `said`: the platform's own words, which `text` may explain; None: it used none, and `text` is all ours.
     """
 
     code: Code
     text: str
     platform_code: str | None = None
     certain: bool = False
+    said: str | None = field(default=None, compare=False)  # the same refusal, however it was worded
 
 
 @dataclass(frozen=True, slots=True)

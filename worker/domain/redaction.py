@@ -30,6 +30,8 @@ SECRET_NAMES = (
     "senha",
     "secret",
     "clientsecret",
+    "appsecret",
+    "apisecret",
     "token",
     "accesstoken",
     "refreshtoken",

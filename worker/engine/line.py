@@ -242,7 +242,7 @@ class Line:
             # While our call was under way everybody was refused, and now nobody is: it may have met that moment.
             return Ill("it refused control reads a moment ago, and with them perhaps this call")
         if outcome.code is Code.CREDENTIALS_REFUSED:
-            return Refused(Code.PLATFORM_REFUSED, outcome.text, outcome.platform_code, certain=True)
+            return replace(outcome, code=Code.PLATFORM_REFUSED, certain=True)
         return outcome
 
     def ill(self, control: Outcome) -> Outcome:

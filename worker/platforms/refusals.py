@@ -49,14 +49,15 @@ class Refusals:
         `otherwise`: what it is if the table does not know the text. `code`: the platform's own, if it gave one.
         """
         begun = masker.cut(text.encode("utf-8", "replace"), MOST_LOOKED_AT)
-        shown = bounded(begun) or "(the platform gave no text)"
+        said = bounded(begun) or None
+        shown = said or "(the platform gave no text)"
         for pattern, word in self._table:
             if not pattern.search(text):
                 continue
             if isinstance(word, Code):
-                return Refused(word, shown, code, certain=True)
+                return Refused(word, shown, code, certain=True, said=said)
             return Ill(shown) if word == "ill" else Busy(BUSY_WITHOUT_A_WORD)
-        return Refused(otherwise, shown, code)
+        return Refused(otherwise, shown, code, said=said)
 
 
 def bounded(text: str) -> str:

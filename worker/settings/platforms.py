@@ -44,7 +44,7 @@ class LimitSettings(Section):
         default=None, description="credit of the whole platform in an hour; above: parked"
     )
     removes_per_hour: Count | None = Field(
-        default=None, description="`subscriber.remove` in an hour; above: parked"
+        default=None, description="removals of subscribers in an hour, portable and native; above: parked"
     )
     negative_credit: bool = Field(
         default=False, description="whether native commands may book a negative credit"

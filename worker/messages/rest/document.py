@@ -106,6 +106,7 @@ class _Reader:
             source=str(said.get("x-source", "")),
             undocumented=bool(said.get("x-undocumented", False)),
             denied=str(said.get("x-denied", "")),
+            removes=bool(said.get("x-removes", False)),
             secret=bool(said.get("x-secret-output", False)),
             amount=str(said.get("x-amount", "")),
             id=str(said.get("x-id", "id")),

@@ -84,6 +84,7 @@ class Operation:
     source: str = ""
     undocumented: bool = False
     denied: str = ""  # why it is not allowed by default
+    removes: bool = False  # a subscriber may go: it counts against `removes_per_hour`
     secret: bool = False  # its whole answer is one: only to reply_to
     amount: str = ""  # the datum that is booked
     id: str = "id"  # of the answer to a create: the field with the platform's own id

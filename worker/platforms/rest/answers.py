@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, NoReturn
 
@@ -43,10 +43,11 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """An error that the platform states in the body. `code` is its own word or number for it."""
+    """An error that the platform states in the body. `code` is its own word or number for it. `meaning`: ours."""
 
     text: str = field(repr=False)
     code: str | None = None
+    meaning: str = ""
 
 
 def states_nothing(status: int, value: Any) -> Declared | None:
@@ -96,8 +97,11 @@ class Answers:
         return _by_status(sent.status) or self._good(operation, value)
 
     def _refused(self, status: int, said: Declared, masker: Masker) -> Unread:
-        text = f"{said.code}: {said.text}" if said.code else said.text
-        return self.refusals.meaning(text, masker, otherwise=_code(status), code=said.code or str(status))
+        text = ": ".join(part for part in (said.code, said.text) if part)
+        what = self.refusals.meaning(text, masker, otherwise=_code(status), code=said.code or str(status))
+        if not said.meaning or isinstance(what, Busy):
+            return what
+        return replace(what, text=f"{what.text}; {said.meaning}")
 
     def _good(self, operation: Operation, value: Any) -> Answered | Unclear:
         due = operation.answer

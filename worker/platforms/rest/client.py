@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from worker.domain.effect import Effect
 from worker.domain.outcome import Busy, Exchange, Refused
-from worker.domain.redaction import Masker
+from worker.domain.redaction import MASK, Masker
 from worker.messages.rest.operations import Operation, secret_names
 from worker.platforms.planning import Wrong
 from worker.platforms.port import Guard, Unread
@@ -138,7 +138,7 @@ class Client:
             self.pace.heard(sent)
         masker = self._masker(operation, wire, sent)
         what = self.answers.meaning(sent, operation, masker)
-        return Heard(what, _exchange(operation.endpoint, wire, sent, masker)), headers
+        return Heard(what, _exchange(operation, wire, sent, masker)), headers
 
     def _masker(self, operation: Operation, wire: Wire, sent: Answer | Lost) -> Masker:
         """Against what we sent, what we sign in with, and what the answer itself holds."""
@@ -170,10 +170,14 @@ def _not_sent(operation: Operation, what: Unread) -> Heard:
     return Heard(not_sent(what), Exchange(operation.endpoint, 0.0))
 
 
-def _exchange(endpoint: str, wire: Wire, sent: Answer | Lost, masker: Masker) -> Exchange:
+def _exchange(operation: Operation, wire: Wire, sent: Answer | Lost, masker: Masker) -> Exchange:
+    """Of an answer that may be a secret under any name nothing is kept."""
+    endpoint = operation.endpoint
     ms = round((sent.ended - sent.began) * 1000, 3)
     head = f"{wire.method} {wire.shown}\n".encode()
     request = masker.cut(head + (wire.body or b""), MOST_KEPT)
     if isinstance(sent, Lost):
         return Exchange(endpoint, ms, None, request, "")
+    if operation.secret and sent.status < 400 and sent.body:
+        return Exchange(endpoint, ms, sent.status, request, MASK)
     return Exchange(endpoint, ms, sent.status, request, masker.cut(sent.body, MOST_KEPT))

@@ -10,13 +10,15 @@ from typing import Any
 from worker.domain.effect import Effect
 from worker.domain.evidence import Reading
 from worker.domain.outcome import Done, Exchange, Outcome, Refused, Unclear
-from worker.domain.redaction import is_secret_name, without_secrets
+from worker.domain.redaction import MASK, is_secret_name, without_secrets
 from worker.messages.errors import Code
 from worker.messages.rest.operations import Check, Operation, Place, Table, secret_names
 from worker.platforms.port import Unread
 from worker.platforms.rest.answers import Answered, plain
 from worker.platforms.rest.client import Client
 from worker.platforms.rest.steps import RestStep
+
+CALLED = frozenset({"id", "name"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +195,9 @@ def reading_of(step: RestStep, check: Check, read: Operation, rows: Sequence[Map
 
 
 def record_of(read: Operation, row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row without its secrets, as it may be kept."""
+    """A row without its secrets, as it may be kept: of one that may hold a secret under any name, what it is called."""
+    if read.secret:
+        return {name: value if name in CALLED else MASK for name, value in plain(dict(row)).items()}
     found: dict[str, Any] = hidden(plain(dict(row)), secret_names(read.answer))
     return found
 

@@ -111,8 +111,14 @@ class RestPlatform:
         if not isinstance(heard.what, Answered):
             return Reply(heard.what, heard.exchange)
         value = heard.what.value
+        if (instead := await self.unchanged(step, value)) is not None:
+            return Reply(instead, heard.exchange)
         own = step.output(value) if step.output else self.output_of(step, value)
         return Reply(Done({**own, **output}), heard.exchange)
+
+    async def unchanged(self, step: RestStep, value: Any) -> Outcome | None:
+        """What became of a step whose answer says "done" and shows that it was not; None: nothing speaks against it."""
+        return None
 
     async def _remove(self, step: RestStep, guard: Guard) -> Reply:
         """It is looked for first: it is the command's output, and after the call it is gone."""

@@ -24,12 +24,16 @@ Output = Callable[[Any], Mapping[str, Any]]
 class RestStep(Step):
     """`params`: the operation's data by their names. `check`: what shows the effect; None: nothing does.
 
-    `output`: what of the answer goes into the result; None: by the effect, as native commands have it.
+    `output`: what of the answer goes into the result; None: by the effect, as native commands have it. `ordered`: names
+    in the params that the sender gave, where others were read and are sent along; None: all. `was`: the record as it
+    was read just before the call, where it was.
     """
 
     operation: Operation
     check: Check | None = None
     output: Output | None = field(default=None, repr=False)
+    ordered: frozenset[str] | None = None
+    was: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
 def step_of(operation: Operation, data: Mapping[str, Any], **more: Any) -> RestStep:
@@ -42,6 +46,7 @@ def step_of(operation: Operation, data: Mapping[str, Any], **more: Any) -> RestS
         "endpoint": operation.endpoint,
         "effect": Effect(operation.effect),
         "check": operation.check,
+        "removes": operation.removes,
         **more,
     }
     params = arguments_of(operation, data)

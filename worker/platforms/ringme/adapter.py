@@ -15,6 +15,7 @@ from worker.platforms.port import Guard, Memory, Order, Reply, Rows, Step, Unrea
 from worker.platforms.preview import Existing, Preview
 from worker.platforms.reading import not_sent, within
 from worker.platforms.rest import Answered, RestPlatform, RestStep
+from worker.platforms.rest.looks import alike
 from worker.platforms.ringme.client import RingmeClient
 from worker.platforms.ringme.existing import Inspection
 from worker.platforms.ringme.history import History
@@ -31,6 +32,12 @@ MERGED: Mapping[str, str] = {
     "client_info.update": "client_info.get",
     "extension.update": "extension.get",
     "phone.update": "phone.get",
+}
+# PUT -> the read that shows what became of it.
+SHOWN_BY: Mapping[str, str] = {
+    **MERGED,
+    "dial_rule.update": "dial_rule.get",
+    "application.update": "application.get",
 }
 NO_WAY_BACK = (
     "there is no list of rules in place, and nothing says how one is taken away again: set unblocked_rule_id, the "
@@ -91,7 +98,7 @@ class RingmePlatform(RestPlatform):
     async def preview(self, step: Step) -> Preview:
         found = await super().preview(step)
         notes: list[str] = []
-        if isinstance(step, NumberStep):
+        if isinstance(step, NumberStep) and step.extension_id is None:
             notes.append(f"{{extension_id}} is looked up: the internal number {step.number}")
         if isinstance(step, RuleStep) and not step.block:
             notes.append("dial_rule_id is what was in place before the block")
@@ -117,9 +124,25 @@ class RingmePlatform(RestPlatform):
         if hidden := hidden_in(step.operation, found, step.params):
             why = HIDDEN.format(field=hidden)
             return Reply(Refused(Code.CANNOT_UPDATE_SAFELY, why, certain=True), aside)
+        whole = {**as_it_is(step.operation, found), **step.params}
         return await super().call(
-            replace(step, params={**as_it_is(step.operation, found), **step.params}), guard
+            replace(step, params=whole, ordered=frozenset(step.params), was=found), guard
         )
+
+    async def unchanged(self, step: RestStep, value: Any) -> Outcome | None:
+        """A 200 says less than the record that comes with it: not every field is open to every client. What the
+        answer shows as it was is read once more, and where nothing of the order was done, it was refused."""
+        endpoint = SHOWN_BY.get(step.operation.endpoint)
+        if endpoint is None or not stale(step, value):
+            return None
+        found, _ = await self._beside(step, operation(self.table, endpoint), step.params)
+        if not isinstance(found, Mapping):
+            return Unclear("not_shown")
+        left = stale(step, found)
+        if not left or len(left) < len(compared(step)):
+            return None  # the output names what is otherwise
+        why = f"RingMe answered that it was done, and {', '.join(left)} stayed as it was: it is not open to our application"
+        return Refused(Code.PLATFORM_REFUSED, why, certain=True)
 
     async def _beside(
         self, step: RestStep, read: Operation, params: Mapping[str, Any]
@@ -137,6 +160,8 @@ class RingmePlatform(RestPlatform):
         return not_sent(heard.what), aside
 
     async def _numbered(self, step: NumberStep, guard: Guard) -> Reply:
+        if step.extension_id is not None:
+            return await self._of(step, step.extension_id, guard)
         began = time.monotonic()
         client_id = step.params["client_id"]
         found = await within(self._brief, self.looks.numbered(client_id, step.number))
@@ -151,9 +176,12 @@ class RingmePlatform(RestPlatform):
                 else f"there is no {step.number}"
             )
             return Reply(Refused(Code.NOT_FOUND, why, certain=True), aside)
+        return await self._of(step, rows[0]["id"], guard)
+
+    async def _of(self, step: NumberStep, extension_id: Any, guard: Guard) -> Reply:
         known = {each.name for each in step.operation.asked}
         params = {name: value for name, value in step.params.items() if name in known}
-        plain = {**params, "extension_id": rows[0]["id"]}
+        plain = {**params, "extension_id": extension_id}
         reply = await self._call(as_rest(step, plain), guard)
         return replace(reply, outcome=Done()) if isinstance(reply.outcome, Done) else reply
 
@@ -170,7 +198,8 @@ class RingmePlatform(RestPlatform):
         params = {**as_it_is(step.operation, record), **step.params, "dial_rule_id": wanted}
         if self._own.assume.put == "changes":
             params = {**step.params, "dial_rule_id": wanted}
-        reply = await super().call(as_rest(step, params), guard)
+        swap = replace(as_rest(step, params), ordered=frozenset({"dial_rule_id"}), was=record)
+        reply = await super().call(swap, guard)
         if not isinstance(reply.outcome, Done):
             return reply
         if not step.block and kept is not None:
@@ -198,6 +227,39 @@ class RingmePlatform(RestPlatform):
         was = None if kept is None else kept.was
         before = was if was is not None else self._own.unblocked_rule_id
         return Refused(Code.CANNOT_UPDATE_SAFELY, NOT_KNOWN, certain=True) if before is None else before
+
+
+def compared(step: RestStep) -> list[str]:
+    """Names of what was ordered and a record may show."""
+    return [
+        each.name
+        for each in step.operation.asked
+        if each.place is Place.BODY
+        and not each.secret
+        and each.name in step.params
+        and (step.ordered is None or each.name in step.ordered)
+    ]
+
+
+def stale(step: RestStep, record: Any) -> list[str]:
+    """Names of what a record shows as it was before the call, or, where that is not known, not as it was ordered."""
+    if not isinstance(record, Mapping):
+        return []
+    wires = {each.name: each.wire for each in step.operation.asked}
+    found = []
+    for name in compared(step):
+        now = record.get(wires[name], step.params[name])
+        before = now if step.was is None else step.was.get(wires[name])
+        if not same(now, step.params[name]) and same(now, before):
+            found.append(name)
+    return found
+
+
+def same(one: Any, two: Any) -> bool:
+    """Platforms trim texts, and write them in one case: that is no other value."""
+    if isinstance(one, str) and isinstance(two, str):
+        return " ".join(one.split()).casefold() == " ".join(two.split()).casefold()
+    return alike(one, two)
 
 
 def hidden_in(operation: Operation, record: Mapping[str, Any], params: Mapping[str, Any]) -> str | None:

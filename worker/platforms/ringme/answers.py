@@ -34,9 +34,7 @@ def declared(status: int, value: Any) -> Declared | None:
     text = message if isinstance(message, str) else ""
     if word is None and not text:
         return None
-    explained = EXPLAINED.get(word or "")
-    said = "; ".join(part for part in (text, explained) if part) or f"HTTP {status}"
-    return Declared(said, word)
+    return Declared(text, word, EXPLAINED.get(word or "", ""))
 
 
 def stay_away(sent: Answer) -> float:

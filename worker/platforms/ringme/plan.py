@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -64,10 +64,13 @@ class Plans:
         create = self._operation("extension.create")
         steps: list[Step] = [step_of(create, {**who, "name": name, **wanted}, if_exists=if_exists)]
         if if_exists == "update":
-            steps.append(self._by_number("extension.update", {**who, **wanted}, name, after_adoption=True))
+            again = self._by_number("extension.update", {**who, **wanted}, name, after_adoption=True)
+            steps.append(replace(again, extension_id=made(order)))
         if data.get("password") is not None:
             phone = {"password": data["password"]}
-            steps.append(self._by_number("phone.update", phone, name, client=who))
+            steps.append(
+                replace(self._by_number("phone.update", phone, name, client=who), extension_id=made(order))
+            )
         return steps
 
     def _by_number(
@@ -86,7 +89,7 @@ class Plans:
         return NumberStep(**{**own, "params": params | dict(client or {})}, number=name)
 
     def _remove(self, order: Order) -> list[Step]:
-        return [step_of(self._operation("extension.delete"), extension_of(order), removes=True)]
+        return [step_of(self._operation("extension.delete"), extension_of(order))]
 
     def _status(self, order: Order, status: str) -> list[Step]:
         return [step_of(self._operation("extension.update"), {**extension_of(order), "status": status})]
@@ -234,6 +237,13 @@ def subscriber_of(order: Order) -> dict[str, Any]:
     if not isinstance(said, Mapping) or said.get("client_id") is None:
         raise Wrong(Code.MISSING_FIELD, "subscriber with client_id is needed", "subscriber")
     return {name: whole(said, name) for name in ("client_id", "extension_id") if said.get(name) is not None}
+
+
+def made(order: Order) -> int | None:
+    """The id of the internal number, once an earlier step of the command has made or found it."""
+    outputs = (step.get("output", {}) for step in order.finished)
+    found = next((str(each["platform_id"]) for each in outputs if each.get("platform_id")), "")
+    return int(found) if found.isascii() and found.isdecimal() else None
 
 
 def client_of(order: Order) -> dict[str, Any]:

@@ -32,9 +32,11 @@ class RuleStep(RestStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NumberStep(RestStep):
-    """About an internal number that this command made or found: its id is looked up by `number`."""
+    """About an internal number that this command made or found. `extension_id`: as the answer to that named it; None:
+    it is looked up by `number`."""
 
     number: str
+    extension_id: int | None = None
 
 
 def is_named(row: Any, number: str) -> bool:

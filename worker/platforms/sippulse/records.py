@@ -69,9 +69,8 @@ class Learned:
 def nobody(name: Name, said: str = "") -> Refused:
     """`said`: in the platform's words."""
     own = f', and says: "{said}"' if said else ""
-    return Refused(
-        Code.NOT_FOUND, f"no subscriber {name}: the platform knows none of that name{own}", certain=True
-    )
+    why = f"no subscriber {name}: the platform knows none of that name{own}"
+    return Refused(Code.NOT_FOUND, why, certain=True, said=said or None)
 
 
 class Shared:

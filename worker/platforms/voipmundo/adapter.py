@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from worker.domain.evidence import Reading
-from worker.domain.outcome import Busy, Done, Exchange, NotSent, Refused, Unclear
+from worker.domain.outcome import Busy, Done, Exchange, NotSent, Outcome, Refused, Unclear
 from worker.messages.errors import Code, Problem
 from worker.messages.rest.operations import Table
 from worker.platforms.planning import Wrong
@@ -16,6 +16,7 @@ from worker.platforms.port import Guard, Order, Reply, Rows, Step, Unread
 from worker.platforms.preview import Existing, Preview
 from worker.platforms.reading import within
 from worker.platforms.rest import RestPlatform, RestStep, step_of
+from worker.platforms.rest.looks import alike
 from worker.platforms.voipmundo import contract as of
 from worker.platforms.voipmundo.call_records import Reading as CallRecords
 from worker.platforms.voipmundo.call_records import days
@@ -117,6 +118,21 @@ class VoipmundoPlatform(RestPlatform):
             # No place was free: nothing went out, and so nothing has to be explained by the evidence.
             reply = replace(reply, outcome=NotSent("no place"))
         return await self._explained(step, _without_envelope(reply))
+
+    async def unchanged(self, step: RestStep, value: Any) -> Outcome | None:
+        """statusCustomer says what the status is now: where that is not the one ordered, the record decides."""
+        if step.operation.type != of.STATUS or not isinstance(value, Mapping):
+            return None
+        now = value.get("new_status")
+        if now is None or alike(now, step.params["status"]):
+            return None
+        found = await within(self._brief, self.looks.look(step, None))
+        if not isinstance(found, Reading) or found.matches is None:
+            return Unclear("not_shown")
+        if found.matches:
+            return None
+        why = "VoIPMundo answered that it was done, and the status of the client stayed as it was"
+        return Refused(Code.PLATFORM_REFUSED, why, certain=True)
 
     async def _explained(self, step: RestStep, reply: Reply) -> Reply:
         """A set that was refused for nobody: the record says whether the client is there."""

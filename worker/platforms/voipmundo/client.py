@@ -71,13 +71,13 @@ class VoipmundoClient(Client):
     async def _explained(self, operation: Operation, data: Data, refused: Refused) -> Refused:
         if refused.code is Code.NOT_FOUND and "{id}" not in operation.path:
             text = f"this server has no {operation.endpoint} (HTTP 404: no such option)"
-            return Refused(Code.UNSUPPORTED_BY_SERVER, text, refused.platform_code)
+            return Refused(Code.UNSUPPORTED_BY_SERVER, text, refused.platform_code, said=refused.said)
         about_one = operation.type == GET and data.get("id") != NOBODY
         if not about_one or refused.code not in (Code.PLATFORM_REFUSED, Code.NOT_FOUND):
             return refused
         same = await within(self.brief, self._same_for_nobody(operation, data, refused))
         if same is True:
-            return Refused(Code.NOT_FOUND, refused.text, refused.platform_code, certain=True)
+            return replace(refused, code=Code.NOT_FOUND, certain=True)
         return refused
 
     async def _same_for_nobody(self, operation: Operation, data: Data, refused: Refused) -> bool:

@@ -124,7 +124,7 @@ class Plans:
         return [step]
 
     def remove(self, order: Order) -> Sequence[Step]:
-        return [step_of(self._table[of.REMOVE], {"id": client_of(order)}, removes=True, output=nothing)]
+        return [step_of(self._table[of.REMOVE], {"id": client_of(order)}, output=nothing)]
 
     def status(self, order: Order, status: int, **promises: Any) -> Sequence[Step]:
         data = {"id": client_of(order), "status": status}

@@ -55,6 +55,7 @@ class SimulatorConfig:
     app_id, app_secret: of the application; username, password: of the API user (password grant).
     token_life: seconds. hourly_limit: calls in `hour` seconds. page_size: entries of a page where the caller
     does not say. clients: fields of client records by id, and `blocked`, `foreign` (not ours: access_denied).
+    not_open: fields that a PUT takes and leaves as they were, with 200: "not every parameter is open to the client".
     """
 
     app_id: str = "app"
@@ -71,6 +72,7 @@ class SimulatorConfig:
     faults: tuple[Mapping[str, Any], ...] = ()
     clients: tuple[Mapping[str, Any], ...] = ({"id": 12},)
     extensions: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    not_open: tuple[str, ...] = ()
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
@@ -85,6 +87,6 @@ class SimulatorConfig:
             raise ValueError(f"unknown setting {unknown[0]!r}: we know {', '.join(sorted(known))}")
         given = dict(values)
         given["switches"] = Switches().changed(given.get("switches", {}))
-        for name in ("faults", "clients", "extensions"):
+        for name in ("faults", "clients", "extensions", "not_open"):
             given[name] = tuple(given.get(name, getattr(cls(), name)))
         return cls(**given)

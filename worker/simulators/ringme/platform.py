@@ -94,6 +94,7 @@ class Platform:
         self.switches: Switches = config.switches
         self.app_id, self.app_secret = config.app_id, config.app_secret
         self.username, self.password = config.username, config.password
+        self.not_open = frozenset(config.not_open)
         self.token_life, self.page_size = config.token_life, config.page_size
         self.user_blocked = False
         self.ledger = Ledger()

@@ -37,8 +37,9 @@ def update(platform: Platform, call: Call) -> Row:
         raise Refusal(400, "bad_request", f"Not open to the client: {', '.join(closed)}")
     _known(given)
     changes: dict[str, Any] = checked(given, OPEN, nulls=platform.switches.nulls == "clear")
+    changes = {name: value for name, value in changes.items() if name not in platform.not_open}
     if platform.switches.put == "replace":
-        record |= dict.fromkeys(OPEN)
+        record |= dict.fromkeys(set(OPEN) - platform.not_open)
     record |= changes
     return dict(record)
 

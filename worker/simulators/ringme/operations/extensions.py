@@ -64,7 +64,8 @@ def update(platform: Platform, call: Call) -> Row:
     found, given = platform.extension(call), call.fields()
     if "name" in given:
         raise Refusal(400, "bad_request", "The name cannot be changed")
-    found.record |= checked(given, EXTENSION)
+    changes = checked(given, EXTENSION)
+    found.record |= {name: value for name, value in changes.items() if name not in platform.not_open}
     return dict(found.record)
 
 
