@@ -23,6 +23,8 @@ from worker.console.runner import Runner
 from worker.journal import console_people as people
 from worker.journal.console import ConsoleJournal
 from worker.journal.journal import StoredJournal
+from worker.onboarding.desk import Desk
+from worker.onboarding.workshop import Means
 from worker.telemetry import Telemetry
 
 PASSWORD = "a password that is long enough"
@@ -46,6 +48,9 @@ class Front:
         runner = Runner(self.journal, "test")
         self.office = Office(self.journal, readiness, self.kinds, runner, HERE)
         self.office.provider, self.office.local = provider, local
+        self.office.batches = Desk(
+            journal, Means("test", self.kinds, {}, _nothing, _nowhere, 262_144, 2_000_000)
+        )
         self.app = build(readiness, Metrics(Telemetry().registry, watch), self.office)
         self._clients: list[httpx.AsyncClient] = []
 
@@ -59,6 +64,8 @@ class Front:
         for client in self._clients:
             await client.aclose()
         await self.office.runner.stop()
+        if self.office.batches is not None:
+            await self.office.batches.stop()
         await self.journal.close()
 
     def client(self, **headers: str) -> httpx.AsyncClient:
@@ -83,6 +90,14 @@ class Front:
         """A program of that role."""
         secret = await self.stored.run(lambda tx: people.make_token(tx, name, role, 1, "test"))
         return self.client(authorization=f"Bearer {secret}")
+
+
+async def _nothing(name: str) -> Any:
+    raise ValueError(f"there is no platform {name} in these tests")
+
+
+def _nowhere() -> Any:
+    raise AssertionError("there is no RabbitMQ in these tests")
 
 
 class Browser:

@@ -49,7 +49,7 @@ def build(readiness: Readiness, metrics: Metrics, office: Office | None = None) 
         response.headers.update(HEADERS)
         return response
 
-    app.add_middleware(Bounded, files=office.batches.most if office and office.batches else 0)
+    app.add_middleware(Bounded)
     _health(app, readiness, metrics)
     if office is not None:
         app.state.office = office
@@ -64,26 +64,25 @@ def build(readiness: Readiness, metrics: Metrics, office: Office | None = None) 
 class Bounded:
     """Ends a body at MOST bytes: else one of any length would be in memory before anybody asks who sent it.
 
-    `files`: bytes that an uploaded file may have; its page asks who sends it before it reads.
+    A file that is uploaded has its own bound: who sends it is asked before it is read.
     """
 
-    def __init__(self, app: ASGIApp, files: int = 0) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._files = files
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         taken = 0
-        most = MOST + self._files if scope.get("path") in UPLOADS else MOST
 
         async def bounded() -> Message:
             nonlocal taken
             message = await receive()
             taken += len(message.get("body", b""))
-            if taken > most:
-                raise HTTPException(413, f"what was sent is longer than {most // 1024} KiB")
+            if taken > MOST:
+                raise HTTPException(413, f"what was sent is longer than {MOST // 1024} KiB")
             return message
 
-        await self._app(scope, bounded if scope["type"] == "http" else receive, send)
+        own = scope["type"] != "http" or scope["path"] in UPLOADS
+        await self._app(scope, receive if own else bounded, send)
 
 
 def _health(app: FastAPI, readiness: Readiness, metrics: Metrics) -> None:

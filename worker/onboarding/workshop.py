@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 
 from worker.journal import console_batches
-from worker.journal.batches import Batches
+from worker.journal.batches import BatchBusy, Batches
 from worker.journal.journal import StoredJournal
 from worker.journal.port import JournalDown
 from worker.journal.uploads import WORKED_ON, Unfit, Upload, Uploads
@@ -149,14 +149,13 @@ class Workshop:
             await self._stopped(upload, str(error))
         except Cancelled:
             await self.uploads.ended(upload.id, upload.state, "sent")
+        except BatchBusy:
+            await self._later(upload, "another run of this batch is under way: this one goes on after it")
         except (BulkGone, JournalDown) as error:
             await self._later(upload, str(error))
         except Exception as error:  # one file must not end the others
             log.error("batches.upload_failed", upload=upload.id, error=type(error).__name__)
-            if type(error).__name__ == "BatchBusy":
-                await self._later(upload, str(error))
-            else:
-                await self._stopped(upload, f"it could not be worked on ({type(error).__name__})")
+            await self._stopped(upload, f"it could not be worked on ({type(error).__name__})")
         finally:
             self.wake()
 
@@ -225,7 +224,7 @@ class Workshop:
                 await self.uploads.keep_part(upload.id, "problems", number, part)
 
     async def _go(self, upload: Upload) -> None:
-        async with self._opened(upload) as (held, sheet, plan, maker, _):
+        async with self._opened(upload) as (held, sheet, plan, maker, _), self.batches.running(upload.batch):
             wish = self._wish(upload, held)
             job = await jobs.begin(sheet, plan, maker, self.batches, wish)
             async with self._telling(upload, job) as read:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
@@ -26,6 +26,7 @@ Short = Annotated[str, Form(max_length=100)]
 Tick = Annotated[str, Form(max_length=5)]
 
 UPLOAD = "/batches/upload"
+BESIDE = 64 * 1024  # bytes of a form beside its file
 AT_ONCE = 2  # files in memory on their way in
 PATIENCE = 150.0  # seconds that one may take
 MIMES = {
@@ -107,7 +108,7 @@ async def upload(request: Request, office: Desk, person: Somebody) -> Response:
     _incoming.add(mine)
     try:
         async with asyncio.timeout(PATIENCE):
-            form = await _form(request)
+            form = await _form(request, batching.desk(office).most)
         the_mark(request, office, str(form.get("csrf") or ""))
         file = form.get("file")
         if not isinstance(file, UploadFile) or not file.size:
@@ -120,13 +121,27 @@ async def upload(request: Request, office: Desk, person: Somebody) -> Response:
     return RedirectResponse(f"/uploads/{number}", 303)
 
 
-async def _form(request: Request) -> FormData:
+async def _form(request: Request, most: int) -> FormData:
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise Wrong("a file comes as multipart/form-data")
     try:
-        return await InMemory(request.headers, request.stream(), max_files=1, max_fields=5).parse()
+        return await InMemory(
+            request.headers, _bounded(request, most + BESIDE), max_files=1, max_fields=5
+        ).parse()
     except MultiPartException as error:
         raise Wrong(f"the form cannot be read: {error.message}", 400) from None
+
+
+async def _bounded(request: Request, most: int) -> AsyncGenerator[bytes, None]:
+    taken = 0
+    async for chunk in request.stream():
+        taken += len(chunk)
+        if taken > most:
+            raise Wrong(
+                f"a file has at most {most >> 20} MB here ([console] upload_max): use `worker onboard` or `worker batch run`",
+                413,
+            )
+        yield chunk
 
 
 def the_mark(request: Request, office: Office, given: str) -> None:

@@ -1,0 +1,186 @@
+"""Files and batches on the console by role, and what bad input gets: a sentence, and nothing is changed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conformance.support import Place, select
+from tests.support.amqp import eventually
+from tests.support.console import Front, said
+from worker.journal.batches import Batches, NewBatch, Offered
+from worker.journal.journal import StoredJournal
+
+FILE = b"username,domain\nana,sip.example\nbea,sip.example\n"
+SCRIPT = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    it = Place(f"sqlite:///{tmp_path}/worker.db")
+    yield it
+    await it.close()
+
+
+@pytest.fixture
+async def journal(place: Place) -> StoredJournal:
+    return await place.open()
+
+
+@pytest.fixture
+async def front(place: Place, journal: StoredJournal) -> AsyncIterator[Front]:
+    async with Front(place.url, journal) as it:
+        await batch(journal)
+        yield it
+
+
+async def batch(journal: StoredJournal) -> None:
+    """Two rows that wait, one that was never sent; one is about somebody with a script for a name."""
+    batches = Batches(journal)
+    made = await batches.begin(NewBatch("spring", "sip-br", "calls.block", "l.csv", "c", "p", 3, "olga"))
+    for number, name in enumerate(("ana", SCRIPT), 2):
+        offered = Offered(f"{number:064}", number, "m", {"username": name}, ("calls.block.v1",))
+        [send] = await batches.offer(made, [offered], False)
+        await batches.sent([send.row])  # type: ignore[union-attr]  # it is new
+    await batches.keep_bad(
+        made, [(4, {"username": "caio"}, {"code": "missing_field", "message": "no domain: caio"})]
+    )
+
+
+async def denied(journal: StoredJournal) -> int:
+    rows = await select(journal, "SELECT count(*) AS n FROM audit WHERE what = 'denied'")
+    return int(rows[0]["n"])
+
+
+async def upload(one: Any, content: bytes = FILE, name: str = "list.csv") -> Any:
+    form = {"csrf": await one.mark()}
+    return await one.client.post("/batches/upload", data=form, files={"file": (name, content)})
+
+
+async def test_a_viewer_sees_how_a_batch_fares_and_nobody_s_name_and_may_do_nothing(
+    front: Front, journal: StoredJournal
+) -> None:
+    vera = await front.person("vera", "viewer")
+    page = (await vera.get("/batches/spring")).text
+    assert "missing_field" in page
+    assert "caio" not in page
+    assert "ana" not in re.sub(r"<[^>]+>", "", page.split('id="rows"')[1])
+    assert "report.csv" not in page
+    assert 'type="file"' not in (await vera.get("/batches")).text
+    before = await denied(journal)
+    tries = [
+        await vera.get("/batches/spring/report.csv"),
+        await vera.act("/batches/spring/pause", reason="no"),
+        await vera.act("/batches/spring/cancel", reason="no"),
+        await upload(vera),
+        await vera.get("/uploads/1"),
+    ]
+    assert [one.status_code for one in tries] == [403] * 5
+    assert await denied(journal) - before == 5
+    assert (await front.journal.reader.read(lambda tx: tx.rows("SELECT * FROM uploads"))) == []
+    token = await front.token("dash", "viewer")
+    rows = (await token.get("/api/v1/batches/spring/rows")).json()["rows"]
+    assert {value for row in rows for value in row["keys"].values()} == {"•••"}
+    assert (await token.post("/api/v1/uploads?name=a.csv", content=FILE)).status_code == 403
+
+
+async def test_an_operator_steers_a_batch_and_every_act_is_in_the_audit_chain(
+    front: Front, journal: StoredJournal
+) -> None:
+    olga = await front.person("olga", "operator")
+    page = (await olga.get("/batches/spring")).text
+    assert SCRIPT not in page
+    assert "&lt;script&gt;" in page
+    assert (await olga.act("/batches/spring/pause", reason="slow")).status_code == 303
+    assert "is paused by olga: slow" in (await olga.get("/batches/spring")).text
+    assert (await olga.act("/batches/spring/rate", reason="gently", rate="2,5")).status_code == 303
+    assert (await olga.act("/batches/spring/resume", reason="well")).status_code == 303
+    assert (await olga.act("/batches/spring/resume", reason="well")).status_code == 409
+    assert (await olga.act("/batches/spring/pause", reason="")).status_code == 422
+    assert (await olga.act("/batches/spring/rate", reason="x", rate="fast")).status_code == 422
+    assert (await olga.act("/batches/nobody/pause", reason="x")).status_code == 404
+    assert (await olga.act("/batches/spring/eat", reason="x")).status_code == 404
+    assert (await olga.client.post("/batches/spring/cancel", data={"reason": "forged"})).status_code == 403
+    assert (await olga.act("/batches/spring/cancel", reason="wrong list")).status_code == 303
+    found, _ = await front.journal.records(actor="olga")
+    assert {"batch_rate", "batch_cancelled"} <= {one["what"] for one in found}
+
+
+async def test_a_file_waits_as_it_was_mapped_and_is_dropped_by_hand(
+    front: Front, journal: StoredJournal
+) -> None:
+    olga = await front.person("olga", "operator")
+    answer = await upload(olga, name=f"{SCRIPT}.csv")
+    assert answer.status_code == 303, said(answer)
+    where = answer.headers["location"]
+    page = (await olga.get(where)).text
+    assert SCRIPT not in page
+    assert "2 rows" in page
+    wrong = {
+        "[[command]": "not TOML",
+        "lookup = 3\n[[command]]\ntype = 'calls.block'": "docs/batches.md",
+        "[[command]]\ntype = 'calls.block'\n[command.data]\n'subscriber.username' = { column = 'Nome' }\n"
+        "'subscriber.domain' = 'x.example'": "no column",
+        "when = { column = 'username', matches = '(a+)+$' }\n[[command]]\ntype = 'calls.block'\n[command.data]\n"
+        "'subscriber.username' = { column = 'username' }\n'subscriber.domain' = 'x.example'": "`matches`",
+    }
+    for text, why in wrong.items():
+        answer = await olga.act(f"{where}/plan", platform="sip-br", command="calls.block", mapping=text)
+        assert answer.status_code == 422
+        assert why in said(answer), said(answer)
+    assert (await olga.act(f"{where}/plan", platform="nobody", command="calls.block")).status_code == 404
+    assert (await olga.act(f"{where}/check")).status_code == 409  # nobody said what a row becomes
+    done = await olga.act(f"{where}/plan", platform="sip-br", command="calls.block", batch="x")
+    assert done.status_code == 303, said(done)
+    assert (await olga.act(f"{where}/go", reason="now")).status_code == 409  # a dry run comes first
+    sealed = await select(journal, "SELECT sealed FROM upload_parts")
+    assert all("ana" not in row["sealed"] for row in sealed)
+    assert (await olga.act(f"{where}/drop", reason="wrong one")).status_code == 303
+    assert await select(journal, "SELECT * FROM upload_parts") == []
+    assert (await olga.get(where)).status_code == 404
+
+
+async def test_a_file_is_bounded_and_an_unreadable_one_leaves_nothing(
+    front: Front, journal: StoredJournal
+) -> None:
+    token = await front.token("crm", "operator")
+    olga = await front.person("olga", "operator")
+    large = b"username,domain\n" + b"ana,sip.example\n" * 200_000
+    assert (await token.post("/api/v1/uploads?name=a.csv", content=large)).status_code == 413
+    assert (await upload(olga, large)).status_code == 413
+    for content, why in (
+        (b"%PDF-1.7", "a PDF"),
+        (b"PK\x03\x04" + b"\0" * 100, "cannot be read as XLSX"),
+        (b"a\n", "no row"),
+    ):
+        answer = await token.post("/api/v1/uploads?name=a.csv", content=content)
+        assert (answer.status_code, why in answer.text) == (422, True), answer.text
+        assert str(Path("/tmp")) not in answer.text
+    assert (await olga.act("/batches/upload")).status_code == 422  # no file in the form
+    forged = await olga.client.post("/batches/upload", data={"csrf": "x"}, files={"file": ("a.csv", FILE)})
+    assert forged.status_code == 403
+    assert await select(journal, "SELECT * FROM uploads") == []
+    assert await select(journal, "SELECT * FROM upload_parts") == []
+
+
+async def test_a_plan_that_cannot_be_worked_on_stops_and_says_why(
+    front: Front, journal: StoredJournal
+) -> None:
+    token = await front.token("crm", "operator")
+    number = (await token.post("/api/v1/uploads?name=a.csv", content=FILE)).json()["id"]
+    plan = {"platform": "sip-br", "command": "calls.block"}
+    assert (await token.post(f"/api/v1/uploads/{number}/plan", json=plan)).status_code == 200
+    assert (await token.get(f"/api/v1/uploads/{number}/preview")).status_code == 422
+    assert front.office.batches is not None
+    front.office.batches.start()
+    await token.post(f"/api/v1/uploads/{number}/check", json={})
+
+    async def stopped() -> bool:
+        found = (await token.get(f"/api/v1/uploads/{number}")).json()
+        return bool(found["state"] == "stopped" and "there is no platform" in found["text"])
+
+    await eventually(stopped, 60, 0.2, "a stopped dry run")
