@@ -21,6 +21,7 @@ from worker.console.door import Desk, Ours, Somebody
 from worker.console.office import NotAllowed, Office, Wrong, masked_records
 from worker.console.pages.orders import Filtered, wanted_by
 from worker.console.pages.render import shown_to
+from worker.console.waiting import window_ends
 from worker.journal.acts import ActRefused
 from worker.journal.console_people import Person
 
@@ -124,7 +125,8 @@ async def command(office: Desk, person: Somebody, number: Number) -> Answer:
         raise Wrong(f"there is no command {number}", 404) from None
     if found["id"] != number:
         raise Wrong(f"there is no command {number}", 404)
-    return Answer(**shown_to(person, found))
+    window = found["window"] | {"window_ends": window_ends(found, office.settles)}
+    return Answer(**shown_to(person, found | {"window": window}))
 
 
 @router.get("/commands/{number}/dependents", summary="Those that would come along with a retry")
@@ -161,11 +163,24 @@ async def audit(
     person: Somebody,
     what: Annotated[str | None, Query(max_length=60, pattern=r"^[^\x00]*$")] = None,
     actor: Annotated[str | None, Query(max_length=60, pattern=r"^[^\x00]*$")] = None,
+    platform: Annotated[str | None, Query(max_length=40, pattern=r"^[^\x00]*$")] = None,
+    command: Annotated[int | None, Query(ge=1, lt=1 << 62, description="a command's number")] = None,
     before: Annotated[int | None, Query(ge=1, lt=1 << 62)] = None,
 ) -> Page:
-    rows, more = await office.journal.records(what=what, actor=actor, before=before)
+    rows, more = await office.journal.records(
+        what=what, actor=actor, platform=platform, command=command, before=before
+    )
     shown = rows if person.may("operator") else masked_records(rows)
     return Page(rows=[Answer(**one) for one in shown], more=more)
+
+
+@router.post("/audit/verification", dependencies=[Ours], summary="Walk the audit chain")
+async def verification(office: Desk, person: Somebody) -> Answer:
+    """`records`: how many were looked at; `faults`: sentences, none where the chain is whole."""
+    await office.allowed(person, "operator", "audit verify")
+    report = await office.journal.verify()
+    faults = [str(fault) for fault in report.faults]
+    return Answer.model_validate({"records": report.records, "faults": faults})
 
 
 @router.get("/acts", summary="Acts on many commands, newest first")

@@ -191,12 +191,13 @@ async def records(
     what: str | None = None,
     actor: str | None = None,
     platform: str | None = None,
+    command: int | None = None,
     before: int | None = None,
     limit: int = 50,
 ) -> tuple[list[dict[str, Any]], int | None]:
     """Audit records, newest first; `actor` is looked for among the last of them only."""
     where, args = "id < $1", [before if before is not None else 1 << 62]
-    for column, value in (("what", what), ("platform", platform)):
+    for column, value in (("what", what), ("platform", platform), ("command_id", command)):
         if value:
             args.append(value)  # type: ignore[arg-type]  # arguments of several kinds
             where += f" AND {column} = ${len(args)}"
@@ -204,10 +205,9 @@ async def records(
         args.append(f'%"actor":{json.dumps(actor)}%')  # type: ignore[arg-type]  # as above
         where += f" AND record LIKE ${len(args)}"
     found: list[dict[str, Any]] = []
-    edge = await tx.rows("SELECT MAX(id) AS high FROM audit")
-    low = (
-        max((edge[0]["high"] or 0) - LOOKED_THROUGH, 0) if before is None else max(before - LOOKED_THROUGH, 0)
-    )
+    [edge] = await tx.rows("SELECT MAX(id) AS high FROM audit")
+    newest = (edge["high"] or 0) if before is None else before
+    low = 0 if command is not None else max(newest - LOOKED_THROUGH, 0)  # to a command's an index leads
     sql = f"SELECT id, number, record FROM audit WHERE {where} AND id > {int(low)} ORDER BY id DESC LIMIT {limit + 1}"  # noqa: S608
     rows = await tx.rows(sql, *args)
     for row in rows[:limit]:

@@ -12,7 +12,7 @@ from fastapi.responses import RedirectResponse, Response
 from worker.console import acting
 from worker.console.charts import bars, spark
 from worker.console.door import Desk, Ours, Somebody
-from worker.console.office import masked_records
+from worker.console.office import Wrong, masked_records
 from worker.console.pages.render import key_for, page
 
 router = APIRouter(include_in_schema=False)
@@ -166,13 +166,21 @@ async def audit(
     what: str = "",
     actor: str = "",
     platform: str = "",
+    command: str = "",
     before: str = "",
 ) -> Response:
+    about = int(command) if command.isascii() and command.isdecimal() and len(command) < 18 else None
+    if command and about is None:
+        raise Wrong("a command is named by its number here")
     number = int(before) if before.isascii() and before.isdecimal() and len(before) < 18 else None
     rows, more = await office.journal.records(
-        what=what[:60] or None, actor=actor[:60] or None, platform=platform[:40] or None, before=number
+        what=what[:60] or None,
+        actor=actor[:60] or None,
+        platform=platform[:40] or None,
+        command=about,
+        before=number,
     )
-    query = {"what": what[:60], "actor": actor[:60], "platform": platform[:40]}
+    query = {"what": what[:60], "actor": actor[:60], "platform": platform[:40], "command": command[:18]}
     shown = rows if person.may("operator") else masked_records(rows)
     return await page(request, "audit.html", rows=shown, more=more, query=query, report=None)
 
@@ -182,7 +190,7 @@ async def verify(request: Request, office: Desk, person: Somebody) -> Response:
     await office.allowed(person, "operator", "audit verify")
     report = await office.journal.verify()
     rows, more = await office.journal.records()
-    query = {"what": "", "actor": "", "platform": ""}
+    query = {"what": "", "actor": "", "platform": "", "command": ""}
     return await page(request, "audit.html", rows=rows, more=more, query=query, report=report)
 
 

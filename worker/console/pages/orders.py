@@ -15,6 +15,7 @@ from worker.console import acting
 from worker.console.door import Desk, Ours, Somebody
 from worker.console.office import Office, Wrong
 from worker.console.pages.render import page, shown_to
+from worker.console.waiting import behind, waits, window_ends, window_open
 from worker.domain.evidence import money, reading_from
 from worker.journal.acts import ActRefused
 from worker.journal.console_lists import FAILED, OPEN, Wanted, moment_of, whole_type
@@ -25,7 +26,7 @@ STATES = ("waiting", "running", "in_doubt", "parked", "succeeded", "rejected", "
 
 KNOWN = {
     "state", "platform", "type", "about", "source", "batch", "code", "group", "since", "until", "q", "archived",
-    "before", "superseded",
+    "before", "superseded", "scheduled",
 }  # fmt: skip
 
 
@@ -51,6 +52,7 @@ def filters(
     until: Annotated[str, Query(max_length=40)] = "",
     q: Annotated[str, Query(max_length=300)] = "",
     archived: Annotated[str, Query(max_length=5)] = "",
+    scheduled: Annotated[str, Query(max_length=5)] = "",
     before: Annotated[str, Query(max_length=19)] = "",
 ) -> Filters:
     """Raises Wrong for filters that make no sense."""
@@ -62,6 +64,7 @@ def filters(
     query = {
         "state": state, "platform": platform, "type": type, "about": about, "source": source, "batch": batch,
         "code": code, "group": group, "since": since, "until": until, "q": q.strip(), "archived": archived,
+        "scheduled": scheduled,
     }  # fmt: skip
     for name, value in query.items():
         if "\0" in value:
@@ -79,6 +82,7 @@ def filters(
         until=_time("until", until),
         text=q.strip() or None,
         archived=bool(archived),
+        scheduled=bool(scheduled),
         before=_number("before", before),
     )
     if wanted.since and wanted.until and wanted.since > wanted.until:
@@ -164,7 +168,13 @@ async def in_doubt(request: Request, office: Desk, person: Somebody) -> Response
         for row in whole
     }
     return await page(
-        request, "in_doubt.html", commands=whole, total=len(rows), settles=_settles(whole), says=says
+        request,
+        "in_doubt.html",
+        commands=whole,
+        total=len(rows),
+        settles=_settles(whole),
+        says=says,
+        ends={row["id"]: window_ends(row, office.settles) for row in whole},
     )
 
 
@@ -191,11 +201,6 @@ def _settles(rows: list[dict[str, Any]]) -> dict[int, bool]:
     return {row["id"]: window_open(row) for row in rows}
 
 
-def window_open(row: Mapping[str, Any]) -> bool:
-    window = row["window"]
-    return window["window_opened"] is not None and window["window_command"] == row["id"]
-
-
 @router.get("/commands/{number}")
 async def command(request: Request, office: Desk, person: Somebody, number: int) -> Response:
     found = await _found(office, number)
@@ -204,6 +209,8 @@ async def command(request: Request, office: Desk, person: Somebody, number: int)
         "command.html",
         c=shown_to(person, found),
         window_open=window_open(found),
+        ends=window_ends(found, office.settles),
+        behind=behind(found),
         acts=acts_for(found),
         timeline=timeline(shown_to(person, found)),
         data=await _ordered(office, person, found),
@@ -239,6 +246,7 @@ def acts_for(row: Mapping[str, Any]) -> list[str]:
 def timeline(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     """All that happened, in its order: `what`, `at`, and the thing itself."""
     events: list[dict[str, Any]] = [{"what": "arrived", "at": row["received_at"], "it": row}]
+    events += [{"what": "waited", "at": one["at"], "it": one} for one in waits(row)]
     events += [{"what": "attempt", "at": one["at"], "it": one} for one in row["attempts_made"]]
     events += [{"what": "reading", "at": one["at"], "it": one} for one in distinct(row["readings"])]
     events += [
