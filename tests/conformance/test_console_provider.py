@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -17,6 +18,7 @@ from tests.support.console import HERE, PASSWORD, Browser, Front, said
 from tests.support.provider import Running, Visitor, provider
 from worker.console.oidc.provider import Provider
 from worker.journal import console_people as people
+from worker.journal.console_guests import enter
 from worker.journal.journal import StoredJournal
 
 
@@ -122,6 +124,21 @@ async def test_nobody_gets_the_name_of_another(front: Front, journal: StoredJour
     await arrived(front, "u-4")  # who is called Ana
     await arrived(front, "u-1")
     assert await users(journal) == [("Ana.3", "viewer"), ("ana", "admin"), ("ana.2", "operator")]
+
+
+async def test_who_comes_in_by_several_doors_at_once_is_one_person(journal: StoredJournal) -> None:
+    await change(journal, "DELETE FROM console_users")
+    comings = [("1", "ana"), ("1", "ana"), ("2", "ana"), ("2", "ANA"), ("1", "ana"), ("3", "ana")]
+    secrets = await asyncio.gather(
+        *(
+            journal.run(
+                lambda tx, who=who, name=name: enter(tx, "https://login", who, name, "viewer", "here")
+            )
+            for who, name in comings
+        )
+    )
+    assert len(set(secrets)) == len(comings)
+    assert {name.casefold() for name, _ in await users(journal)} == {"ana", "ana.2", "ana.3"}
 
 
 async def test_who_comes_from_the_provider_has_no_password_here_and_no_lock(
