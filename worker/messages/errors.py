@@ -68,7 +68,7 @@ ADVICE: dict[Code, str] = {
     Code.CANNOT_UPDATE_SAFELY: "The platform hides a value that an update would overwrite: change it there by hand.",
     Code.PARTLY_DONE: "Some steps took effect: see steps, then put the rest right with single commands.",
     Code.CREDENTIALS_REFUSED: "Put the platform's login or password right; its commands wait meanwhile.",
-    Code.PLATFORM_REFUSED: "The platform refused it: see platform_message, correct the order, send it anew.",
+    Code.PLATFORM_REFUSED: "The platform refused it: see message and platform_message, correct the order, send it anew.",
     Code.PLATFORM_ILL: "The platform answers with faults to everything: its commands wait until it is well.",
     Code.PLATFORM_UNREACHABLE: "Check network and platform; an operator may retry when it answers again.",
     Code.GAVE_UP: "It was tried for retry_for without success: an operator may retry or cancel it.",
@@ -82,7 +82,9 @@ ADVICE: dict[Code, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What was wrong, for people and programs: the `error` of a result event."""
+    """What was wrong, for people and programs: the `error` of a result event. `message` is the worker's sentence,
+    `platform_message` what the platform itself said, where it said something.
+    """
 
     code: Code
     message: str
