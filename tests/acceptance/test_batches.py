@@ -254,6 +254,8 @@ async def test_undo_reverses_only_what_the_batch_changed(stage: Stage) -> None:
     assert (await onboard(stage, file, *run, verb=("batch", "run"))).code == 0
     who = (f"subscriber.username={later}", f"subscriber.domain={DOMAIN}")
     await stage.cli("send", "calls.block", *who, "--id", "fraud-later", "--wait")
+    dry = await stage.here("batch", "undo", "debtors", "--reason", "wrong list", "--dry-run", "--json")
+    assert (dry.code, dry.json) == (0, {"undo_of": "debtors", "reversed": 2, "left": 1, "sent": 0})
     done = await stage.cli("batch", "undo", "debtors", "--reason", "wrong list", "--follow", code=1)
     assert "2 rows are reversed, 1 are left as they are" in done.out
     assert "it was changed since by calls.block fraud-later" in done.out

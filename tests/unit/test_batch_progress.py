@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from worker.onboarding import progress as shows
-from worker.onboarding.sending import Progress
+from worker.onboarding.sending import LOOK, SOON, Progress, rest
 
 
 @pytest.fixture
@@ -75,3 +75,7 @@ def test_a_program_that_reads_json_sees_nothing_else() -> None:
     with shows.reading(None) as read, shows.shown(Progress(), None) as update:
         read(1)
         update()
+
+
+def test_a_slow_journal_is_looked_at_seldom_and_a_pause_takes_hold_soon_even_so() -> None:
+    assert [rest(took) for took in (0.001, 0.1, 10.0)] == [LOOK, 2.0, SOON]

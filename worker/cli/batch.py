@@ -372,6 +372,10 @@ async def _reverse(settings: Settings, batches: Batches, batch: Batch, reason: s
     if not given.as_json:
         _tell_undo(batch.name, rows)
     if given.dry_run or not rows:
+        if given.as_json:
+            show.emit({"undo_of": batch.name, "reversed": len(rows) - len(bad), "left": len(bad), "sent": 0})
+        else:
+            show.say("nothing was sent")
         return 0
     found = Checked(Seen(), len(rows), len(rows) - len(bad), len(bad))
     try:

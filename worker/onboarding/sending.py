@@ -28,6 +28,7 @@ Still = Callable[[Sequence[Made]], Awaitable[Sequence[Made]]]
 CHUNK = 100  # rows that are written down together
 LOOK = 0.5  # seconds, at least, between two looks at how rows ended
 SHARE = 20  # a look may take at most one part in so many of the time: the journal is the worker's
+SOON = 5.0  # seconds, at most, between two looks even so: a pause has to take hold
 AWAY = 120.0  # seconds that the journal may be away before the run gives up
 SILENT = 30.0  # seconds without an ending after which a person is asked to look
 
@@ -46,6 +47,11 @@ async def patiently(work: Callable[[], Awaitable[T]]) -> T:
             if time.monotonic() > until:
                 raise
         await asyncio.sleep(1.0)
+
+
+def rest(took: float) -> float:
+    """Seconds until the next look, after one that took so many."""
+    return min(max(LOOK, took * SHARE), SOON)
 
 
 @dataclass(slots=True)
@@ -129,7 +135,7 @@ class Watch:
     async def run(self) -> None:
         while True:
             took = await patiently(self.look)
-            await asyncio.sleep(max(LOOK, took * SHARE))
+            await asyncio.sleep(rest(took))
 
     async def look(self) -> float:
         """One look; the seconds it took. Rows end about in the order in which they were sent."""
@@ -207,7 +213,7 @@ class Sender:
                 return False
             took = await patiently(self.watch.look)
             report()
-            await asyncio.sleep(max(LOOK, took * SHARE))
+            await asyncio.sleep(rest(took))
         self._progress.know(await self._batches.gather_all(self._batch))
         return True
 
