@@ -121,12 +121,14 @@ class Grouped:
 
 @dataclass(frozen=True, slots=True)
 class Booked:
-    """The balance moved by the amount, calls taken into account."""
+    """The balance moved by the amount. `calls`: what calls took meanwhile is taken into account."""
 
     read: str
+    calls: bool = True
 
     def __str__(self) -> str:
-        return f"{_short(self.read)} before and after, less the price of calls"
+        rest = ", less the price of calls" if self.calls else "; calls meanwhile leave it to a person"
+        return f"{_short(self.read)} before and after{rest}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -221,7 +221,7 @@ _ALL = (
     _op("ResellerWS.insertReseller", "reseller:reseller{domain name manager email username password}", "resellerId:int", CREATE, There("ResellerWS.listByDomain", ("domain",), ("username",)), DOCUMENTS, key="reseller:{reseller.name}@{reseller.domain}", note="documented flat"),
     _op("ResellerWS.deleteReseller", "resellerId:int", "", DELETE, Gone("ResellerWS.listByDomain", ("domain",), {"id": "resellerId"}), DOCUMENTS, key="reseller-id:{resellerId}", look_in="domain", denied="it deletes a reseller"),
     _op("ResellerWS.listByDomain", "domain", "reseller:reseller[]", READ, a_read, DOCUMENTS, key="domain:{domain}", note="secrets in the answer are ***"),
-    _op("ResellerWS.addResellerCredit", "resellerName domain value:double obs?", "", INCREMENT, Booked("ResellerWS.retrieveResellerCredit"), DOCUMENTS, key="reseller:{resellerName}@{domain}", note="obs: the command's id is put before it"),
+    _op("ResellerWS.addResellerCredit", "resellerName domain value:double obs?", "", INCREMENT, Booked("ResellerWS.retrieveResellerCredit", calls=False), DOCUMENTS, key="reseller:{resellerName}@{domain}", note="obs: the command's id is put before it"),
     _op("ResellerWS.retrieveResellerCredit", "resellerId:int", "return:double", READ, a_read, DOCUMENTS, key="reseller-id:{resellerId}"),
 
     _op("WhitelistWS.insertWhiteList", "userWhiteList/whiteList:userWhiteList{username domain prefix}", "return:int", CREATE, There("WhitelistWS.listWhiteList", PERSON, ("prefix",)), CLIENT, note="documented flat"),
