@@ -21,7 +21,7 @@ from worker.journal.journal import StoredJournal
 PAGES = (
     "/", "/commands", "/commands?state=parked", "/commands/1", "/commands/25", "/commands/6/edit", "/scheduled",
     "/failures", "/failures?archived=1", "/in-doubt", "/acts", "/bulk/retry?state=parked", "/commands/38", "/platforms", "/quarantine", "/audit", "/people",
-    "/commands?state=nonsense",
+    "/commands?state=nonsense", "/batches", "/batches/debtors-november", "/quarantine?state=sent",
 )  # fmt: skip
 Town = tuple[Console, Front, StoredJournal]
 
@@ -86,6 +86,21 @@ async def test_no_page_shuts_anybody_out_in_light_or_dark_and_none_is_wider_than
     await page.goto(f"{console.url}/sign-in")
     wrong += await faults(page)
     assert wrong == []
+
+
+async def test_an_uploaded_file_says_what_becomes_of_its_rows_at_any_width(
+    place: Town, browser: Browser
+) -> None:
+    console, _, _ = place
+    page = await signed_in(browser, console, "olga", 380, "dark")
+    await page.goto(f"{console.url}/batches")
+    rows = b"id,reason\n20071,unpaid\n20072,unpaid\n"
+    file = {"name": "debtors.csv", "mimeType": "text/csv", "buffer": rows}
+    await page.get_by_label("A file of rows").set_input_files(file)  # type: ignore[arg-type]  # in memory
+    await page.get_by_role("button", name="Upload").click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("debtors.csv", timeout=60_000)
+    assert await faults(page) == []
+    assert not await page.evaluate("document.documentElement.scrollWidth > innerWidth")
 
 
 async def test_each_role_is_offered_what_it_may_do(place: Town, browser: Browser) -> None:

@@ -36,6 +36,7 @@ from tests.support.console import PASSWORD, Front
 from worker.console.server import Console
 from worker.domain.lifecycle import EffectSeen
 from worker.domain.outcome import Exchange
+from worker.journal.batches import Batches, NewBatch, Offered, Send, content_mac, row_hash
 from worker.journal.journal import StoredJournal
 from worker.messages.errors import Code, Problem
 
@@ -114,13 +115,35 @@ async def fill(journal: StoredJournal) -> None:
     await journal.pause(PLATFORM, "olga", "they change the database until 04:00")
 
 
+async def debtors(journal: StoredJournal) -> None:
+    """A batch of six rows: four well, one refused, one on its way."""
+    batches, kind = Batches(journal), "subscriber.block.v1"
+    new = NewBatch("debtors-november", "voip-sp", "subscriber.block", "debtors.csv", "c", "p", 6, by="olga")
+    batch = await batches.begin(new)
+    mac = content_mac(batches.core, "as it was")
+    names = [f"2007{n}" for n in range(1, 7)]
+    hashes = {name: row_hash(batches.core, "voip-sp", [name]) for name in names}
+    rows = [
+        Offered(hashes[name], number, mac, {"id": name}, (kind,))
+        for number, name in enumerate(names, start=2)
+    ]
+    for name, send in zip(names, await batches.offer(batch, rows, False), strict=True):
+        assert isinstance(send, Send)
+        [(_, message, _)] = send.parts
+        about_it = {"type": kind, "platform": "voip-sp", "source": batch.source, "batch_id": batch.name}
+        await admit(journal, order(message, f"voip-sp:customer:{name}", **about_it))
+        await batches.sent([send.row])
+    taken = await claim(journal, platform="voip-sp")
+    seen = Exchange("statusCustomer", 310.0, 200, "{}", "{}")
+    for one in taken[:4]:
+        await settle(journal, done(one, exchange=seen))
+    gone = Problem(Code.NOT_FOUND, "no customer 20075", platform_message="customer not found")
+    await settle(journal, refused(taken[4], problem=gone, exchange=seen))
+
+
 async def others(journal: StoredJournal) -> None:
     """Two more platforms; what waits for its day; an order in doubt whose window has ended; a refused message."""
-    for name in ("20071", "20072", "20073", "20074", "20075", "20076"):
-        key = f"voip-sp:customer:{name}"
-        await admit(journal, order(f"crm-{name}", key, type="subscriber.activate.v1", platform="voip-sp"))
-    for one in (await claim(journal, platform="voip-sp"))[:5]:
-        await settle(journal, done(one, exchange=Exchange("statusCustomer", 310.0, 200, "{}", "{}")))
+    await debtors(journal)
     wrong = Problem(Code.NOT_FOUND, "no extension 4005 of client 88", platform_message="extension not found")
     for name in ("4001", "4002", "4005"):
         key = f"ring-1:extension:88/{name}"

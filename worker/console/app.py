@@ -121,6 +121,17 @@ def _pages(app: FastAPI) -> None:
         HTTPException,
     ):
         app.add_exception_handler(error, _explained)
+    app.add_exception_handler(Exception, _broken)
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    """What nobody thought of; the log has its trace. It answers outside of what sets the headers."""
+    try:
+        answer = await _explained(request, error)
+    except Exception as again:  # the page itself may be what is broken
+        answer = PlainTextResponse(f"{_status(again)[1]}\n", 500)
+    answer.headers.update(HEADERS)
+    return answer
 
 
 async def _explained(request: Request, error: Exception) -> Response:
@@ -182,7 +193,11 @@ def _status(error: Exception) -> tuple[int, str]:
                 error.detail
             )
         case _:
-            return 500, "something went wrong here"
+            return (
+                500,
+                "something went wrong here, and the log says what: whether something was changed is not known,"
+                " look before you repeat it",
+            )
 
 
 def _first_of(error: RequestValidationError) -> str:
