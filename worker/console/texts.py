@@ -204,7 +204,6 @@ PORTUGUESE = {
     "No command is in doubt": "Nenhum comando em dúvida",
     "{count} in all; the first are shown.": "{count} ao todo; os primeiros são mostrados.",
     "The settle window is open since": "A janela de assentamento está aberta desde",
-    "It ends when the platform has kept answering for its `settle` time.": "Ela termina quando a plataforma tiver respondido durante o tempo `settle`.",
     "The platform has answered no reading yet: the window begins with the first.": "A plataforma ainda não respondeu a nenhuma leitura: a janela começa com a primeira.",
     "The window ends in {time}, if the platform keeps answering:": "A janela termina em {time}, se a plataforma continuar respondendo:",
     "The window has not ended in its time: the platform did not keep answering, and it begins anew.": "A janela não terminou a tempo: a plataforma não continuou respondendo, e ela recomeça.",
