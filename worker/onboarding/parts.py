@@ -21,7 +21,7 @@ from worker.onboarding.sheet import SheetError
 MOST_BYTES = 4 << 30  # unpacked, all parts together
 MOST_PACKED = 100  # times smaller than unpacked: real sheets are 5 to 30 times smaller
 FREE = 64 << 20  # bytes that may be packed as tightly as they like
-MOST_WHOLE = 4 << 20  # bytes of a part that is read whole: names of sheets, styles
+MOST_WHOLE = 2 << 20  # bytes of a part that is read whole (names of sheets, styles): 100 MB as objects
 MOST_ELEMENT = 16 << 20  # bytes of one row, or one text
 MOST_INSIDE = (
     1 << 18
