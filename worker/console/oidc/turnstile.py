@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from worker.console.oidc.trouble import Trouble
 
 MOST_AT_ONCE = 50
-FAILURES_A_MINUTE = 20  # from one address; each leaves an audit record
+MOST_FAILURES = 20  # from one address within WINDOW; each leaves an audit record
+WINDOW = 60.0  # seconds
 MOST_ADDRESSES = 10_000
 
 
@@ -19,10 +20,10 @@ class Turnstile:
     failed: dict[str, list[float]] = field(default_factory=dict)
 
     def check(self, origin: str, now: float) -> None:
-        recent = [at for at in self.failed.pop(origin, ()) if now - at < 60]
+        recent = [at for at in self.failed.pop(origin, ()) if now - at < WINDOW]
         if recent:
             self.failed[origin] = recent
-        if self.inside >= MOST_AT_ONCE or len(recent) >= FAILURES_A_MINUTE:
+        if self.inside >= MOST_AT_ONCE or len(recent) >= MOST_FAILURES:
             raise Trouble("busy", "too many sign-ins at once, or too many that failed")
 
     def count(self, origin: str, now: float) -> None:
