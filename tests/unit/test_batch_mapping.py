@@ -122,6 +122,25 @@ def test_the_same_subscriber_is_the_same_row_however_it_is_written() -> None:
     assert made(BLOCK, Telefone="(11) 3333-4444").identity == made(BLOCK, Telefone=551133334444).identity
 
 
+def test_numbers_of_one_client_are_rows_of_their_own_and_told_apart() -> None:
+    text = """
+[[command]]
+type = "subscriber.create"
+[command.data]
+"subscriber.client_id" = { column = "Cliente" }
+number = { column = "Ramal" }
+password = { generate = 16 }
+"""
+    of_ringme = Maker(plan_of(tomllib.loads(text), "ringme"), "ring", "ringme", None, 262_144)
+    found = [of_ringme.make(Row(n, {"Cliente": "17", "Ramal": f"20{n}"})) for n in (2, 3)]
+    assert [one.findings for one in found if one] == [(), ()]
+    assert [dict(one.keys) for one in found if one] == [
+        {"Cliente": "17", "Ramal": "202"},
+        {"Cliente": "17", "Ramal": "203"},
+    ]
+    assert len({one.identity for one in found if one}) == 2
+
+
 def test_everything_wrong_with_a_row_is_told_with_its_column() -> None:
     text = """
 [[command]]
