@@ -394,4 +394,5 @@ async def test_nothing_is_written_where_the_audit_cannot_have_it(start: Start, t
 async def test_a_name_of_its_own_is_one_that_nobody_has(start: Start, tmp_path: Path) -> None:
     code, out, err = await done(written(tmp_path, await start()), "--subscriber", f"@{DOMAIN}", "--yes")
     assert code == 0, err
+    assert "worker.key was made, the key of a new journal" in err
     assert re.search(rf"measured with learn-[0-9a-f]{{12}}@{re.escape(DOMAIN)}", out)

@@ -118,11 +118,10 @@ def _confirm() -> None:
 
 async def _study(settings: Settings, act: Act, of: SippulseSettings, given: Given) -> Report:
     """Between two audit records: what will be written, and what was, however it ended."""
-    from worker.bootstrap import open_stored_journal
     from worker.platforms.sippulse import connect
     from worker.platforms.sippulse.learn import WRITES, Study
 
-    journal = await open_stored_journal(settings, make=True)
+    journal = await _journal(settings)
     try:
         client = await connect(act.platform, of)
         study = Study(client, of, act.name, given)
@@ -135,6 +134,19 @@ async def _study(settings: Settings, act: Act, of: SippulseSettings, given: Give
     finally:
         await journal.close()
     return study.report
+
+
+async def _journal(settings: Settings) -> StoredJournal:
+    """Where there is none yet it is made, with its key, which is said aloud."""
+    from worker.bootstrap import open_stored_journal
+    from worker.bootstrap.stored import key_file
+
+    file = key_file(settings)
+    known = bool(settings.journal.keys) or file.exists()
+    journal = await open_stored_journal(settings, make=True)
+    if not known:
+        tell(f"{file} was made, the key of a new journal: back it up apart from the journal")
+    return journal
 
 
 async def _measured(study: Study, name: Name) -> None:
