@@ -171,7 +171,7 @@ async def test_page_and_api_show_who_would_come_along_and_let_one_choose(
     assert "Depend on its success" in page
     assert "3 that depend on it come along" in page
     assert "3 that depend on it come along" in (await ana.get(f"/commands/{number}/edit")).text
-    listed = (await program.get(f"/api/v1/commands/{number}/dependents")).json()
+    listed = (await program.get(f"/api/v1/dependents/{number}")).json()
     assert [(one["message_id"], one["why"]) for one in listed] == [("c", None), ("d", None), ("e", None)]
     wrong = await program.post(f"/api/v1/commands/{number}/archive", json={"reason": "x", "dependents": True})
     assert wrong.status_code == 422

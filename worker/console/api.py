@@ -129,7 +129,7 @@ async def command(office: Desk, person: Somebody, number: Number) -> Answer:
     return Answer(**shown_to(person, found | {"window": window}))
 
 
-@router.get("/commands/{number}/dependents", summary="Those that would come along with a retry")
+@router.get("/dependents/{number}", summary="Those that would come along with a retry")
 async def dependents(office: Desk, person: Somebody, number: Number) -> list[Answer]:
     return [Answer(**one) for one in await office.journal.dependents(number)]
 

@@ -33,7 +33,7 @@ async def send(office: Office, person: Person, uid: str, sheet: Sheet, reason: s
     await office.allowed(person, "operator", "send a quarantined message again", refused_message=uid[:40])
     why = reasoned(reason)
     if office.post is None:
-        raise Wrong("this process has no way to RabbitMQ: use `worker quarantine send`", 503)
+        raise Wrong("this process has no way to RabbitMQ: use `worker quarantine send`", 409)
     journal = office.journal.journal
     try:
         return await resending.send(journal, office.post, uid[:40], sheet, person.name, why, rules(office))
