@@ -42,14 +42,15 @@ from worker.messages.errors import Code, Problem
 
 PLATFORM = "sip-br"
 KINDS = {PLATFORM: "sippulse", "voip-sp": "voipmundo", "ring-1": "ringme"}
-MOST = 1000  # px of a picture's height
+MOST = 1150  # px of a picture's height
 PAGES = {
     "overview": "/",
     "commands": "/commands",
-    "command": "/commands?state=rejected",
+    "command": "/commands?state=rejected&platform=sip-br",
     "failures": "/failures",
     "in-doubt": "/in-doubt",
     "preview": "/bulk/retry?state=parked",
+    "batch": "/batches/debtors-november",
 }
 
 
@@ -65,6 +66,8 @@ async def town(folder: Path) -> AsyncIterator[tuple[Console, Front, StoredJourna
     await front.journal.fold()
     console = Console("127.0.0.1", 0, front.office.readiness, _metrics(front), front.office)
     front.office.address = ""
+    front.office.settles = {PLATFORM: 600.0}
+    await change(journal, "UPDATE lanes SET window_first = window_opened WHERE window_opened IS NOT NULL")
     await console.start()
     try:
         yield console, front, journal
@@ -178,9 +181,9 @@ async def shots(folder: Path) -> None:
         async with town(Path(home)) as (console, _, journal), chromium() as browser:
             await journal.resume(PLATFORM, "olga", "for the picture")
             for name, width, scheme in (
-                ("", 1200, "light"),
+                ("", 1080, "light"),
                 ("-narrow", 380, "light"),
-                ("-dark", 1200, "dark"),
+                ("-dark", 1080, "dark"),
             ):
                 page = await browser.new_page(
                     viewport={"width": width, "height": 800},
@@ -195,6 +198,7 @@ async def shots(folder: Path) -> None:
                         continue
                     if name == "-narrow" and shot not in ("overview", "commands", "in-doubt"):
                         continue
+                    await page.set_viewport_size({"width": width, "height": 500})
                     await page.goto(f"{console.url}{path}")
                     if shot == "command":
                         await page.locator("main table a").first.click()

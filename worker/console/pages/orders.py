@@ -161,7 +161,7 @@ async def in_doubt(request: Request, office: Desk, person: Somebody) -> Response
     whole = [shown_to(person, await office.journal.command(f"#{number}")) for number in rows[:20]]
     says = {
         row["id"]: {
-            "data": await _ordered(office, person, row),
+            "data": _without_place(await _ordered(office, person, row)),
             "credit": credit(row),
             "readings": distinct(row["readings"]),
         }
@@ -181,6 +181,11 @@ async def in_doubt(request: Request, office: Desk, person: Somebody) -> Response
 async def _ordered(office: Office, person: Person, row: Mapping[str, Any]) -> dict[str, Any]:
     """What the sender asked for, without secrets; nothing for who may not see personal data."""
     return await acting.data_without_secrets(office, row["id"]) if person.may("operator") else {}
+
+
+def _without_place(data: Mapping[str, Any]) -> dict[str, Any]:
+    """About whom and where it is stands above already."""
+    return {name: value for name, value in data.items() if name not in ("platform", "subscriber")}
 
 
 def credit(row: Mapping[str, Any]) -> dict[str, str] | None:
