@@ -11,7 +11,9 @@ from pydantic import Field
 from worker.console import batching
 from worker.console.api import WRONG, Answer, Asked, Because, Key, Number, Page, Said, once
 from worker.console.door import Desk, Ours, Somebody, same_site
+from worker.console.office import Office
 from worker.console.pages.batches import MIMES, download, the_mark
+from worker.journal.console_people import Person
 from worker.journal.uploads import Upload
 
 MORE: dict[int | str, dict[str, Any]] = {
@@ -120,15 +122,27 @@ async def rate(office: Desk, person: Somebody, name: Name, body: Rate, key: Key 
     return await once(office, person, key, f"batch rate {name}", body.model_dump(), work)  # type: ignore[return-value]  # FastAPI passes it on
 
 
-@router.post("/batches/{name}/{act}", dependencies=[Ours], summary="Pause, resume or cancel a batch")
-async def on_batch(
-    office: Desk,
-    person: Somebody,
-    name: Name,
-    act: Literal["pause", "resume", "cancel"],
-    body: Because,
-    key: Key = None,
-) -> Answer:
+# One path each: behind one with a name for the act, every other path of a batch would seem to take a POST.
+
+
+@router.post("/batches/{name}/pause", dependencies=[Ours], summary="Pause a batch")
+async def pause(office: Desk, person: Somebody, name: Name, body: Because, key: Key = None) -> Answer:
+    return await _act(office, person, "pause", name, body, key)
+
+
+@router.post("/batches/{name}/resume", dependencies=[Ours], summary="Let a paused batch go on")
+async def resume(office: Desk, person: Somebody, name: Name, body: Because, key: Key = None) -> Answer:
+    return await _act(office, person, "resume", name, body, key)
+
+
+@router.post(
+    "/batches/{name}/cancel", dependencies=[Ours], summary="Send nothing more of it, cancel what waits"
+)
+async def cancel(office: Desk, person: Somebody, name: Name, body: Because, key: Key = None) -> Answer:
+    return await _act(office, person, "cancel", name, body, key)
+
+
+async def _act(office: Office, person: Person, act: str, name: str, body: Because, key: str | None) -> Answer:
     async def work() -> Mapping[str, Any]:
         return await batching.act(office, person, act, name, body.reason)
 
