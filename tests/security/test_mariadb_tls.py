@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from tests.security.certificates import Authority, Pair
 from tests.security.conftest import HOST
@@ -153,3 +154,23 @@ async def test_a_server_without_tls_gets_no_byte_of_a_login_where_tls_is_asked_f
             await cipher(url, tls="on", verify=verify, statement_timeout=1)
         assert await heard == b""
     assert "certificate" in refused.value.advice
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "not encrypted"),
+        ({"tls": "on", "verify": False}, "nobody checks the certificate"),
+        ({"tls": "on"}, ""),
+    ],
+)
+def test_doctor_advises_what_would_better_be_set(given: Any, said: str) -> None:
+    url = "mysql://reader:secret@db.example/sippulse"
+    advice = CallRecordSettings.model_validate({"url": url, **given}).advice()
+    assert [said in text for text, _ in advice] == ([True] if said else [])
+    assert not CallRecordSettings.model_validate({"url": url.replace("db.example", HOST)}).advice()
+
+
+def test_an_unchecked_connection_that_is_not_encrypted_stops_the_start() -> None:
+    with pytest.raises(ValidationError, match='verify = false says nothing without tls = "on"'):
+        CallRecordSettings.model_validate({"url": "mysql://r:s@db.example/sippulse", "verify": False})
