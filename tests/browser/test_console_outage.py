@@ -53,11 +53,11 @@ async def test_an_outage_from_the_first_failure_to_the_all_clear(rabbit_url: str
                 await expect(page.locator("#banners")).not_to_contain_text("does not answer", timeout=SLOW)
                 await page.goto(f"{one.url}/commands?state=succeeded")
                 await expect(page.locator("main tbody tr")).to_have_count(8, timeout=SLOW)
+                await page.goto(f"{one.url}/commands/{await _first(page)}")
+                await expect(page.locator(".timeline")).to_contain_text("notsent", timeout=SLOW)
                 await page.goto(f"{one.url}/")
                 panel = page.get_by_role("region", name=re.compile(PLATFORM))
                 await expect(panel.locator(".state")).to_have_text("well", timeout=SLOW)
-                await page.goto(f"{one.url}/commands/{await _first(page)}")
-                await expect(page.locator(".timeline")).to_contain_text("notsent", timeout=SLOW)
             finally:
                 await simulator.close()
         one.terminate()
