@@ -74,8 +74,6 @@ PORTUGUESE = {
     "is paused by {who}: {why}": "pausada por {who}: {why}",
     "is held": "está retida",
     "does not answer: its circuit is open": "não responde: o circuito está aberto",
-    # overview
-    "Overview": "Visão geral",
     # sign-in by a provider
     "Sign in with {where}": "Entrar com {where}",
     "Signed out": "Sessão encerrada",
@@ -92,6 +90,8 @@ PORTUGUESE = {
     "your account has no role here: the provider's admin can give it one": "sua conta não tem papel aqui: o administrador do provedor pode dar um",
     "your account was disabled here: an admin can enable it": "sua conta foi desativada aqui: um administrador pode reativá-la",
     "the journal does not answer: try again in a minute": "o diário não responde: tente de novo em um minuto",
+    # overview
+    "Overview": "Visão geral",
     "All is well": "Tudo bem",
     "One thing needs a look": "Uma coisa pede atenção",
     "{count} things need a look": "{count} coisas pedem atenção",
