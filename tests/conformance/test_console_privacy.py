@@ -9,6 +9,7 @@ import pytest
 from tests.conformance.support import Place, change, records
 from tests.conformance.test_console_journal import KEPT, five
 from tests.support.console import Front
+from worker.journal import console_people as people
 from worker.journal.journal import StoredJournal
 
 KEY = "sip-br:subscriber:davi@example.org"
@@ -47,3 +48,18 @@ async def test_the_filter_by_subscriber_is_for_operators_and_takes_a_whole_name(
         assert [row["message_id"] for row in found] == ["m-5", "m-4"], about
     for about in ("davi", "davi@example.or", "da_i@example.org"):
         assert (await operator.get("/api/v1/commands", params={"about": about})).json()["rows"] == [], about
+
+
+async def test_the_audit_search_by_who_acted_reaches_into_no_other_field(
+    front: Front, journal: StoredJournal
+) -> None:
+    viewer, page = await front.token("see", "viewer"), await front.person("vera", "viewer")
+    for text in ("%davi%", "%davi@example.org%", 'worker",%davi%', "sende_", "%"):
+        found = await viewer.get("/api/v1/audit", params={"actor": text})
+        assert found.json()["rows"] == [], text
+        shown = (await page.client.get("/audit", params={"actor": text})).text
+        assert "sip-br:subscriber" not in shown, text
+    for name in ("Zoë", "a_b", "100%!", 'an "x" \\ y'):
+        await journal.run(lambda tx, name=name: people.record(tx, "group_noted", name, "seen", {}))
+        rows = (await viewer.get("/api/v1/audit", params={"actor": name})).json()["rows"]
+        assert [row["actor"] for row in rows] == [name]

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from worker.journal.console_fold import STEPS, percentile
+from worker.journal.console_lists import escaped
 from worker.journal.console_people import record
 from worker.journal.driver import Row, Tx
+from worker.messages.events import dump
 
 HOURS = 24  # of a trend
 
@@ -202,8 +204,10 @@ async def records(
             args.append(value)  # type: ignore[arg-type]  # arguments of several kinds
             where += f" AND {column} = ${len(args)}"
     if actor:
-        args.append(f'%"actor":{json.dumps(actor)}%')  # type: ignore[arg-type]  # as above
-        where += f" AND record LIKE ${len(args)}"
+        # As the record was written, and all of it to the letter: a wild card would reach into other fields.
+        written = escaped(f',"actor":{dump(actor).decode()},"reason":')
+        args.append(f"%{written}%")  # type: ignore[arg-type]  # as above
+        where += f" AND record LIKE ${len(args)} ESCAPE '!'"
     found: list[dict[str, Any]] = []
     [edge] = await tx.rows("SELECT MAX(id) AS high FROM audit")
     newest = (edge["high"] or 0) if before is None else before
