@@ -284,6 +284,16 @@ async def test_p2_what_is_partly_done_is_not_begun_anew(journal: StoredJournal) 
     assert await states(journal) == {"a-1": "rejected"}
 
 
+async def test_p7_what_a_step_gave_is_not_shown_with_its_name(journal: StoredJournal) -> None:
+    """It may be a whole record, or a secret that its sender alone was to get."""
+    await admit(journal, order("a-1"))
+    step = {"name": "retrieveSubscriber", "status": "done", "output": {"password": "s3cret-of-ana"}}
+    await settle(journal, done(await claim_one(journal), steps=(step,)))
+    shown = await journal.command("a-1")
+    assert shown["steps"] == [{"name": "retrieveSubscriber", "status": "done"}]
+    assert "s3cret-of-ana" not in str(shown)
+
+
 async def test_rule_4_6_a_step_that_only_read_spends_no_key(journal: StoredJournal) -> None:
     """number.release looks for the number, then takes it away: given up in between, nothing was done."""
     await admit(journal, order("a-1", idempotency_key="k"))

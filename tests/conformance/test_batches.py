@@ -386,9 +386,10 @@ async def test_an_old_batch_goes_with_its_rows(place: Any) -> None:
     await sends(batches, batch, row(batches, "a"))
     assert await journal.run(lambda tx: purge(tx, journal.core, 10)) == 0  # it is still being sent
     await batches.all_sent("friday")
+    await journal.stop("batch", "friday", "ann", "nobody remembers why")
     while await journal.run(lambda tx: purge(tx, journal.core, 10)):
         pass
-    for table in ("batches", "batch_rows", "batch_commands"):
+    for table in ("batches", "batch_rows", "batch_commands", "pauses"):
         assert await select(journal, f"SELECT 1 FROM {table}") == []
 
 

@@ -61,6 +61,21 @@ async def shown(journal: StoredJournal, id: str) -> list[dict[str, Any]]:
     return [one.shown() for one in await journal.run(lambda tx: chain.dependents(tx, number))]
 
 
+async def test_p2_of_two_orders_under_one_key_only_the_newer_comes_along(journal: StoredJournal) -> None:
+    """The first had no effect, so its key was free, and the sender repeated it: both were cancelled."""
+    await admit(journal, order("p", BOB), order("c1", depends_on="p", idempotency_key="k"))
+    await settle(journal, refused(await claim_one(journal)))
+    await swept(journal)
+    await admit(journal, order("c2", depends_on="p", idempotency_key="k"))
+    await swept(journal)
+    assert [(one["message_id"], one["why"] is None) for one in await shown(journal, "p")] == [
+        ("c1", False),
+        ("c2", True),
+    ]
+    made = await journal.retry("p", "ann", "again", dependents=True)
+    assert [one["became"] is None for one in made["dependents"]] == [True, False]
+
+
 async def test_those_that_ended_because_it_failed_are_named_and_nobody_else(journal: StoredJournal) -> None:
     await failed_family(journal)
     assert [(one["message_id"], one["why"]) for one in await shown(journal, "p")] == [

@@ -143,6 +143,19 @@ async def test_rule_7_3_a_lowered_rate_takes_hold_at_once_and_leaves_no_lease_be
     assert {row["attempts"] for row in rows} == {1}, "who waited for a turn kept its claim"
 
 
+async def test_rule_1_nothing_goes_out_after_its_expiry_however_far_its_turn_was(stand: Stand) -> None:
+    stand.seed("ana", "ben")
+    await stand.start(**PATIENT, rate=20)
+    line = stand.engine.lines[PLATFORM]
+    await stand.journal.lower(PLATFORM, 0.3, "op", "it is slow")
+    await eventually(lambda: line.rate == 0.3)
+    first = await stand.send("credit.get", "ben")
+    await stand.ended(first)  # the next turn is seconds away
+    late = await stand.send("calls.block", "ana", _expires_at=time.time() + 1.0)
+    assert (await stand.ended(late))["state"] == "expired"
+    assert not stand.watched.writes("ana")
+
+
 async def test_rule_7_3_a_rate_is_never_raised_above_the_settings(stand: Stand) -> None:
     await stand.start(**PATIENT, rate=20)
     await stand.journal.lower(PLATFORM, 500.0, "op", "more")

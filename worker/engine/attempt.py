@@ -37,8 +37,6 @@ async def attempt(claim: Claim, line: Line) -> Went | None:
         return await read_again(claim, line, todo)
     if not todo:
         return Went(Finish(), outcome="nothing_left")
-    if past_its_time(claim):
-        return Went(PAST_ITS_TIME, outcome="expired")
     if (back := not_now(claim, line)) is not None:
         return back
     step, left = todo[0], todo[1:]
@@ -51,7 +49,11 @@ def not_now(claim: Claim, line: Line, step: Step | None = None) -> Went | None:
     """Nothing new is to be begun: the platform is stopped, or a person has paused such commands."""
     if line.closed:
         return Went(GIVEN_BACK, step, outcome="given_back")
-    return Went(PAUSED, step, outcome="paused") if line.paused(claim) else None
+    if line.paused(claim):
+        return Went(PAUSED, step, outcome="paused")
+    if past_its_time(claim, line.waited(claim)):
+        return Went(PAST_ITS_TIME, step, outcome="expired")
+    return None
 
 
 def remaining(plan: Sequence[Step], finished: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
@@ -72,9 +74,9 @@ def unplanned(claim: Claim, problem: Problem) -> Decision:
     return Park(Problem(Code.EFFECT_UNKNOWN, text), unknown=True)
 
 
-def past_its_time(claim: Claim) -> bool:
+def past_its_time(claim: Claim, waited: float = 0.0) -> bool:
     """Nothing is begun after the expirytime, though the sweep has not come round yet (rule 1)."""
-    late = claim.expires_at is not None and claim.now >= claim.expires_at
+    late = claim.expires_at is not None and claim.now + waited >= claim.expires_at
     return late and not claim.steps and not claim.unverified
 
 

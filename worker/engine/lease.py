@@ -10,6 +10,7 @@ class LeaseGuard:
     """Counts on a clock that goes on during a freeze. `until` was reckoned from before the claim was asked for."""
 
     def __init__(self, until: float) -> None:
+        self.began = boottime()  # the attempt
         self.until = until
         self.sent = False  # the first byte of a call that changes something went out
         self.late = False  # it went out after the lease had ended: a freeze in the last instant

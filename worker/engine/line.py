@@ -85,6 +85,10 @@ class Line:
         view = claim.view
         return any(one.holds(view.type or "", view.source or "", view.batch_id) for one in self.state.pauses)
 
+    def waited(self, claim: Claim) -> float:
+        """Seconds since its attempt began: at a rate that was lowered far, a turn may be minutes away."""
+        return boottime() - self.guards[claim.id, claim.fence].began
+
     def learn(self, state: PlatformState) -> None:
         """What the last heartbeat said of the platform and of those who share it."""
         if self.state.broken_since and not state.broken_since:

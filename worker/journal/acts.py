@@ -86,7 +86,8 @@ async def show(tx: Tx, core: Core, name: str) -> dict[str, Any]:
     )
     fields = ("number", "endpoint", "outcome", "status", "ms", "request", "answer", "at")
     return _shown(row) | {
-        "steps": opened(core.vault, row["steps_sealed"]) or [],
+        # Not what they gave: that may be a whole record, and a secret of a command that gives one.
+        "steps": [_told_step(step) for step in opened(core.vault, row["steps_sealed"]) or ()],
         "output": opened(core.vault, row["output_sealed"]),
         "attempts_made": [{name: a[name] for name in fields} for a in attempts],
         "readings": [
@@ -182,6 +183,10 @@ async def resolve(
     return {"id": row["id"], "state": ending.state.value, "effect": ending.effect.value}
 
 
+def _told_step(step: Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": step["name"], "status": step["status"]}
+
+
 def _steps_effect(core: Core, row: Row) -> EffectSeen:
     return effect_of(opened(core.vault, row["steps_sealed"]) or ())
 
@@ -206,6 +211,10 @@ async def retry(
     """
     await tx.lock("admission")
     along = await chain.dependents(tx, (await find(tx, name))["id"]) if dependents else []
+    if len(along) > chain.MOST:
+        raise ActRefused(
+            f"more than {chain.MOST} commands depend on it: retry it without them, and then them, by a filter"
+        )
     row = await _locked(tx, name, [one.row["lane_id"] for one in along])
     if row["effect"] == EffectSeen.UNKNOWN:
         raise ActRefused(
@@ -237,6 +246,8 @@ async def _bring(
                 await tx.run("UPDATE commands SET depends_on = $2 WHERE id = $1", one.row["id"], after)
                 await _record(tx, "edited", one.row, actor, reason, waits_for=after)
                 line["became"] = one.row["id"]
+            elif (newer := await chain.holder(tx, one.row)) is not None:
+                line["why"] = f"command {newer} holds its key already"
             else:
                 new = await _make(tx, core, one.row, None, after)
                 await _record(tx, "retried", one.row, actor, reason, new=new["message_id"], waits_for=after)

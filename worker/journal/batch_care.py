@@ -25,7 +25,11 @@ async def purge(tx: Tx, core: Core, limit: int) -> int:
     ids = [row["id"] for row in rows]
     await tx.run("DELETE FROM batch_commands WHERE row_id = ANY($1)", ids)
     await tx.run("DELETE FROM batch_rows WHERE id = ANY($1)", ids)
-    if not ids:
+    if not ids:  # its pause goes along: a later batch of that name is not to find it
+        await tx.run(
+            "DELETE FROM pauses WHERE scope = 'batch' AND name = (SELECT name FROM batches WHERE id = $1)",
+            old[0]["id"],
+        )
         await tx.run("DELETE FROM batches WHERE id = $1", old[0]["id"])
     return max(1, len(ids))
 

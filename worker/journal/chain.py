@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from worker.domain.lifecycle import EffectSeen, State
@@ -29,23 +30,37 @@ class Dependent:
 async def dependents(tx: Tx, number: int) -> list[Dependent]:
     """Those that wait for this command's success, or ended only because it had none; then theirs, and so on.
 
-    Parents come before their dependents.
+    Parents come before their dependents. One more than MOST says that there are more.
     """
     found: list[Dependent] = []
     generation = [number]
-    while generation and len(found) < MOST:
+    while generation and len(found) <= MOST:
         rows = await tx.rows(
             "SELECT * FROM commands WHERE depends_on IS NOT NULL AND depends_on = ANY($1)"
             " AND (finished_at IS NULL OR state = 'cancelled') ORDER BY id LIMIT $2",
             generation,
-            MOST - len(found),
+            MOST + 1 - len(found),
         )
         these = [await _one(tx, row) for row in rows if _because(row)]
         found += these
         generation = [
             one.row["id"] for one in these if one.why is None and one.row["finished_at"] is not None
         ]
-    return found
+    return _newest_of_each_key(found)
+
+
+def _newest_of_each_key(found: Sequence[Dependent]) -> list[Dependent]:
+    """Of ended ones that had no effect several may stand under one key, for it was free again: one is made anew."""
+    newest: dict[tuple[str, str], int] = {}
+    for one in found:
+        key = (one.row["source"], one.row["idem_key"])
+        newest[key] = max(newest.get(key, 0), one.row["id"])
+    kept = []
+    for one in found:
+        last = newest[one.row["source"], one.row["idem_key"]]
+        older = one.why is None and one.row["finished_at"] is not None and one.row["id"] != last
+        kept.append(replace(one, why=f"command {last} of the same key is newer") if older else one)
+    return kept
 
 
 def _because(row: Row) -> bool:

@@ -61,6 +61,7 @@ async def stop(tx: Tx, scope: Scope, name: str, actor: str, reason: str) -> Paus
         tx.now,
     )
     if scope == "everything":
+        await _lock_platforms(tx)
         await tx.run("UPDATE platforms SET stopped_since = $1::float8 WHERE stopped_since IS NULL", tx.now)
     if scope == "batch":
         await tx.run(
@@ -75,6 +76,7 @@ async def go_on(tx: Tx, scope: Scope, name: str, actor: str, reason: str) -> boo
     """False: it was not paused. What was set aside is let go by the sweeps."""
     gone = await tx.run("DELETE FROM pauses WHERE scope = $1 AND name = $2", scope, name) > 0
     if scope == "everything" and gone:
+        await _lock_platforms(tx)
         await tx.run(
             "UPDATE platforms SET stopped_total = stopped_total + $1::float8 - stopped_since, stopped_since = NULL"
             " WHERE stopped_since IS NOT NULL AND held IS NULL AND paused_by IS NULL AND broken_since IS NULL",
@@ -91,6 +93,11 @@ async def go_on(tx: Tx, scope: Scope, name: str, actor: str, reason: str) -> boo
     tx.wake("control")
     tx.wake("sweep")
     return gone
+
+
+async def _lock_platforms(tx: Tx) -> None:
+    """A hold or its end that is being written would be judged by how the row was before it (see `care`)."""
+    await tx.rows("SELECT name FROM platforms ORDER BY name FOR UPDATE")
 
 
 async def _find(tx: Tx, scope: Scope, name: str) -> Pause | None:

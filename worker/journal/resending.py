@@ -100,7 +100,8 @@ async def drop(journal: StoredJournal, uid: str, actor: str, reason: str) -> dic
 
     async def work(tx: Tx) -> dict[str, Any]:
         record = await _record(tx, uid)
-        await quarantine.mark(tx, record["uid"], "dropped")
+        if not await quarantine.mark(tx, record["uid"], "dropped"):
+            raise ActRefused(f"{record['uid']} was sent or dropped by somebody else meanwhile")
         await _tell(tx, "quarantine_dropped", record["uid"], actor, reason, {})
         return {"uid": record["uid"], "state": "dropped"}
 
