@@ -14,6 +14,7 @@ from tests.support.amqp import eventually
 from tests.support.console import Front, said
 from worker.journal.batches import Batches, NewBatch, Offered
 from worker.journal.journal import StoredJournal
+from worker.journal.uploads import Uploads
 
 FILE = b"username,domain\nana,sip.example\nbea,sip.example\n"
 SCRIPT = "<script>alert(1)</script>"
@@ -165,6 +166,40 @@ async def test_a_file_is_bounded_and_an_unreadable_one_leaves_nothing(
     assert forged.status_code == 403
     assert await select(journal, "SELECT * FROM uploads") == []
     assert await select(journal, "SELECT * FROM upload_parts") == []
+
+
+async def mapped_and_tried(journal: StoredJournal, one: Any, number: int, name: str) -> None:
+    """A plan, and a dry run of it that has ended well."""
+    done = await one.act(f"/uploads/{number}/plan", platform="sip-br", command="calls.block", batch=name)
+    assert done.status_code == 303, said(done)
+    assert (await one.act(f"/uploads/{number}/check")).status_code == 303
+    figures = {"good": 2, "bad": 0, "commands": 2}
+    assert await Uploads(journal).ended(number, "checking", "checked", found=figures)
+
+
+async def test_what_goes_is_what_the_person_saw_who_let_it_go(front: Front, journal: StoredJournal) -> None:
+    olga, otto = await front.person("olga", "operator"), await front.person("otto", "operator")
+    number = int((await upload(olga)).headers["location"].rsplit("/", 1)[1])
+    where = f"/uploads/{number}"
+
+    async def seen() -> str:
+        found = re.search(r'name="seen" value="([^"]+)"', (await olga.get(where)).text)
+        return found[1] if found else ""
+
+    await mapped_and_tried(journal, olga, number, "hers")
+    looked = await seen()
+    await mapped_and_tried(journal, otto, number, "his")
+    before = await denied(journal)
+    gone = await olga.act(f"{where}/go", reason="as I saw it", seen=looked)
+    assert (gone.status_code, "after you looked" in gone.text) == (409, True), gone.text
+    token = await front.token("crm", "operator")
+    body = {"reason": "as I saw it", "seen": float(looked or 0)}
+    assert (await token.post(f"/api/v1{where}/go", json=body)).status_code == 409
+    assert await denied(journal) - before == 2
+    assert [row["state"] for row in await select(journal, "SELECT state FROM uploads")] == ["checked"]
+    assert (await olga.act(f"{where}/go", reason="now I did", seen=await seen())).status_code == 303
+    [row] = await select(journal, "SELECT state, batch FROM uploads")
+    assert (row["state"], row["batch"]) == ("going", "his")
 
 
 async def test_a_plan_that_cannot_be_worked_on_stops_and_says_why(

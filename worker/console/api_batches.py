@@ -67,6 +67,10 @@ class Go(Asked):
         default=False,
         description="of one that was sent: the rows again that failed, otherwise as it was sent",
     )
+    seen: float | None = Field(
+        default=None,
+        description="`touched_at` of the upload whose dry run you looked at: send nothing if somebody changed it since",
+    )
 
 
 # ---------------------------------------------------------------- batches
@@ -251,8 +255,9 @@ async def problems(office: Desk, person: Somebody, number: Number) -> Response:
 @router.post("/uploads/{number}/go", dependencies=[Ours], summary="Send its rows")
 async def go(office: Desk, person: Somebody, number: Number, body: Go, key: Key = None) -> Answer:
     async def work() -> Mapping[str, Any]:
-        wish = body.model_dump(exclude={"reason"})
-        return {"upload": number, "batch": await batching.go(office, person, number, body.reason, wish)}
+        wish = body.model_dump(exclude={"reason", "seen"})
+        batch = await batching.go(office, person, number, body.reason, wish, body.seen)
+        return {"upload": number, "batch": batch}
 
     return await once(office, person, key, f"go {number}", body.model_dump(), work)  # type: ignore[return-value]  # as above
 

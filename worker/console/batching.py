@@ -42,7 +42,9 @@ class BatchDesk(Protocol):
     async def plan(self, upload: Upload, platform: str, given: Mapping[str, Any]) -> None: ...
     async def preview(self, upload: Upload) -> list[dict[str, Any]]: ...
     async def check(self, upload: Upload, by: str, against: bool, repeats: bool) -> None: ...
-    async def go(self, upload: Upload, by: str, reason: str, wish: Mapping[str, Any]) -> str: ...
+    async def go(
+        self, upload: Upload, by: str, reason: str, wish: Mapping[str, Any], seen: float | None
+    ) -> str: ...
     def report(self, name: str, form: Form) -> AsyncIterator[bytes]: ...
     def problems(self, upload: Upload) -> AsyncIterator[bytes]: ...
 
@@ -242,15 +244,22 @@ async def check(office: Office, person: Person, number: int, against: bool, repe
     await _fitting(office, person, "dry run", about, desk(office).check(found, person.name, against, repeats))
 
 
-async def go(office: Office, person: Person, number: int, reason: str, wish: Mapping[str, Any]) -> str:
-    """Send its rows. The name of the batch."""
+async def go(
+    office: Office,
+    person: Person,
+    number: int,
+    reason: str,
+    wish: Mapping[str, Any],
+    seen: float | None = None,
+) -> str:
+    """Send its rows, as they were looked at: `seen` is the `touched_at` of then. The name of the batch."""
     found = await upload(office, person, number)
     why = reasoned(reason)
     if wish.get("retry_failed"):  # as it was sent, once more
         wish = {**found.wish, "retry_failed": True}
     about = {"upload": number}
     return await _fitting(
-        office, person, "send a file", about, desk(office).go(found, person.name, why, wish)
+        office, person, "send a file", about, desk(office).go(found, person.name, why, wish, seen)
     )
 
 

@@ -191,14 +191,17 @@ class Uploads:
         reason: str | None,
         batch: str,
         wish: Mapping[str, Any],
+        seen: float | None = None,
     ) -> bool:
-        """Have it worked on: `checking` or `going`. False: it was in none of the states `frm`."""
+        """Have it worked on: `checking` or `going`. False: it was in none of the states `frm`, or was touched after
+        `seen` (the `touched_at` of what a person looked at; None: of `upload`)."""
 
         async def work(tx: Tx) -> bool:
             done = await tx.run(
                 "UPDATE uploads SET state = $2, text = '', batch = $3, wish = $4, rows_read = 0, touched_at = $5"
-                " WHERE id = $1 AND state = ANY($6::text[])",
+                " WHERE id = $1 AND state = ANY($6::text[]) AND touched_at = $7::float8",
                 upload.id, state, batch, json.dumps(dict(wish)), tx.now, list(frm),
+                upload.touched_at if seen is None else seen,
             )  # fmt: skip
             if done:
                 what = "batch_checked" if state == "checking" else "batch_sent_off"

@@ -140,10 +140,12 @@ class Desk:
         wish = {"by": by, "against": against, "repeats": repeats, "resume": True}
         await self._ask(upload, "checking", ("ready", "checked", "stopped"), by, None, wish)
 
-    async def go(self, upload: Upload, by: str, reason: str, wish: Mapping[str, Any]) -> str:
-        """Send it. The batch's name. Raises Unfit."""
+    async def go(
+        self, upload: Upload, by: str, reason: str, wish: Mapping[str, Any], seen: float | None = None
+    ) -> str:
+        """Send it, if it is still as it was `seen`. The batch's name. Raises Unfit."""
         frm = ("sent",) if wish.get("retry_failed") else ("checked",)
-        await self._ask(upload, "going", frm, by, reason, {**wish, "by": by})
+        await self._ask(upload, "going", frm, by, reason, {**wish, "by": by}, seen)
         return str(upload.plan["batch"])
 
     async def _ask(
@@ -154,11 +156,17 @@ class Desk:
         by: str,
         reason: str | None,
         wish: Mapping[str, Any],
+        seen: float | None = None,
     ) -> None:
         if not upload.plan:
             raise Unfit("say first what is to become of a row: command or mapping", 409)
         batch = str(upload.plan["batch"])
-        if not await self.uploads.ask(upload, state, frm, by, reason, batch, wish):
+        if not await self.uploads.ask(upload, state, frm, by, reason, batch, wish, seen):
+            now = await self.uploads.find(upload.id)
+            if now is not None and now.state in frm:
+                raise Unfit(
+                    "somebody changed it after you looked: look at its page again before you go on", 409
+                )
             said = "it is sent after a dry run" if state == "going" else "it is being worked on, or was sent"
             raise Unfit(f"{said}: look at its page again", 409)
         self._workshop.wake()

@@ -240,12 +240,13 @@ async def go(
     repeats: Tick = "",
     resume: Tick = "",
     retry_failed: Tick = "",
+    seen: Annotated[float | None, Form()] = None,
 ) -> Response:
     wish = {
         "skip_bad": bool(skip_bad), "max_share_bad": share_of(share), "rate": rate_of(rate), "repeats": bool(repeats),
         "resume": bool(resume), "retry_failed": bool(retry_failed),
     }  # fmt: skip
-    await batching.go(office, person, number, reason, wish)
+    await batching.go(office, person, number, reason, wish, seen)
     return RedirectResponse(f"/uploads/{number}", 303)
 
 
