@@ -279,6 +279,36 @@ async def test_a_bulk_act_does_what_its_preview_counted_and_stops_when_it_fails_
     assert (await ana.act(f"{act}/stop")).status_code == 409
 
 
+async def test_a_bulk_act_leaves_out_what_came_after_its_preview(
+    front: Front, journal: StoredJournal
+) -> None:
+    async def one_more(n: int) -> None:
+        await admit(journal, order(f"m-{n}", f"sip-br:subscriber:p{n}@example.org"))
+        await settle(journal, parked(await claim_one(journal)))
+
+    await one_more(1)
+    ana, program = await front.person("ana", "operator"), await front.token("act", "operator")
+    path = "bulk/cancel?state=parked&platform=sip-br"
+    signed = re.findall(r'name="signed" value="([^"]+)"', (await ana.get(f"/{path}")).text)[0]
+    await one_more(2)
+    act = (await ana.act("/bulk/go", signed=signed, reason="not wanted")).headers["location"].rsplit("/")[-1]
+
+    async def acted() -> bool:
+        return (await program.get(f"/api/v1/acts/{act}")).json()["state"] == "done"
+
+    await eventually(acted)
+    assert await states(journal) == {"m-1": "cancelled", "m-2": "parked"}
+
+    seen = (await program.get(f"/api/v1/{path}")).json()
+    await one_more(3)
+    body = {"reason": "not wanted", "expected": seen["count"]}
+    assert (await program.post(f"/api/v1/{path}", json=body)).status_code == 409
+    begun = await program.post(f"/api/v1/{path}", json=body | {"last": seen["last"]})
+    act = begun.json()["act"]
+    await eventually(acted)
+    assert await states(journal) == {"m-1": "cancelled", "m-2": "cancelled", "m-3": "parked"}
+
+
 async def test_a_pause_stands_on_every_page_and_in_the_chain(front: Front, journal: StoredJournal) -> None:
     ana = await front.person("ana", "operator")
     assert (await ana.act("/platforms/nowhere/pause", reason="x")).status_code == 404

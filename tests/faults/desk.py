@@ -57,7 +57,7 @@ class Console:
         if not seen or not seen["count"]:
             return None
         self.keys += 1
-        body = {"reason": "the storm wants it", "expected": seen["count"]}
+        body = {"reason": "the storm wants it", "expected": seen["count"], "last": seen["last"]}
         first = await self._ask("post", "bulk/retry", wanted, body)
         again = await self._ask("post", "bulk/retry", wanted, body)
         if first and again and first != again:

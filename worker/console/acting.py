@@ -253,14 +253,26 @@ async def preview(
 
 
 async def begin(
-    office: Office, person: Person, what: str, wanted: Wanted, superseded: bool, reason: str, count: int
+    office: Office,
+    person: Person,
+    what: str,
+    wanted: Wanted,
+    superseded: bool,
+    reason: str,
+    count: int,
+    last: int | None,
 ) -> int:
-    """Begin the act. Raises Wrong where meanwhile many more commands fit than the preview counted."""
+    """Begin the act on what the preview counted: commands newer than its `last` are left out, as nobody saw them.
+
+    Raises Wrong where meanwhile many more fit; where `last` is not told, already where one more does.
+    """
     why = reasoned(reason)
     seen = await preview(office, person, what, wanted, superseded)
+    if last is not None:
+        seen = replace(seen, numbers=tuple(number for number in seen.numbers if number <= last))
     if not seen.numbers:
         raise Wrong("nothing is left that this act applies to", 409)
-    if len(seen.numbers) > count * 1.1 + 5:
+    if len(seen.numbers) > (count if last is None else count * 1.1 + 5):
         raise Wrong(f"it was {count} commands, now it is {len(seen.numbers)}: look at the preview again", 409)
     number = await office.journal.begin(seen, wanted, person.name, why)
     office.runner.begin(number)

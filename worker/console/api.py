@@ -92,6 +92,12 @@ class Note(Asked):
 
 class Bulk(Because):
     expected: int = Field(ge=0, le=10_000, description="how many the preview counted")
+    last: int | None = Field(
+        default=None,
+        ge=0,
+        lt=1 << 62,
+        description="`last` of the preview: newer commands are left out; without it one more than expected is refused",
+    )
     superseded: bool = Field(default=False, description="those too that a later command overtook")
 
 
@@ -319,7 +325,7 @@ async def begin(
 ) -> Answer:
     async def work() -> Mapping[str, Any]:
         number = await acting.begin(
-            office, person, what, given.wanted, body.superseded, body.reason, body.expected
+            office, person, what, given.wanted, body.superseded, body.reason, body.expected, body.last
         )
         return {"act": number}
 

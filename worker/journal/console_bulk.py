@@ -36,9 +36,15 @@ class Preview:
     more: bool  # there are more than are looked at
     with_superseded: bool = False  # these are among `numbers`
 
+    @property
+    def last(self) -> int:
+        """The newest of its commands: whatever is newer was not looked at."""
+        return max(self.numbers, default=0)
+
     def shown(self) -> dict[str, Any]:
         return {name: value for name, value in asdict(self).items() if name != "numbers"} | {
-            "count": len(self.numbers)
+            "count": len(self.numbers),
+            "last": self.last,
         }
 
 

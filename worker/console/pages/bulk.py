@@ -25,7 +25,9 @@ async def preview(
 ) -> Response:
     """What it would do; going needs a reason, and takes exactly the filter that was shown."""
     seen = await acting.preview(office, person, what, given.wanted, bool(superseded))
-    signed = office.sealed("bulk", [what, asdict(given.wanted), bool(superseded), len(seen.numbers)])
+    signed = office.sealed(
+        "bulk", [what, asdict(given.wanted), bool(superseded), len(seen.numbers), seen.last]
+    )
     return await page(
         request, "bulk_preview.html", seen=seen, what=what, query=given.query, signed=signed,
         superseded=bool(superseded),
@@ -41,10 +43,10 @@ async def go(
     reason: Annotated[str, Form(max_length=500)] = "",
 ) -> Response:
     found: Any = office.opened("bulk", signed, SIGNED)
-    if not isinstance(found, list):
+    if not isinstance(found, list) or len(found) != 5:  # the version before signed four
         raise Wrong("this preview is too old: look at a new one")
-    what, wanted, superseded, count = found
-    number = await acting.begin(office, person, what, Wanted(**wanted), superseded, reason, count)
+    what, wanted, superseded, count, last = found
+    number = await acting.begin(office, person, what, Wanted(**wanted), superseded, reason, count, last)
     return RedirectResponse(f"/acts/{number}", 303)
 
 
