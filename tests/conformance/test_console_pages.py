@@ -28,6 +28,7 @@ from tests.conformance.support import (
 from tests.conformance.test_console_journal import KEPT, five
 from tests.support.amqp import eventually
 from tests.support.console import HERE, PASSWORD, Front, said
+from worker.console.door import BY_ITSELF
 from worker.journal.journal import StoredJournal
 from worker.messages.errors import Code, Problem
 
@@ -307,6 +308,27 @@ async def test_a_bulk_act_leaves_out_what_came_after_its_preview(
     act = begun.json()["act"]
     await eventually(acted)
     assert await states(journal) == {"m-1": "cancelled", "m-2": "cancelled", "m-3": "parked"}
+
+
+async def test_an_open_tab_that_keeps_itself_up_to_date_does_not_keep_its_session_open(
+    front: Front, journal: StoredJournal
+) -> None:
+    ana = await front.person("ana", "viewer")
+    await change(journal, "UPDATE console_sessions SET seen_at = seen_at - 600")
+
+    async def seen() -> float:
+        rows = await journal.run(lambda tx: tx.rows("SELECT seen_at FROM console_sessions"))
+        return float(rows[0]["seen_at"])
+
+    before = await seen()
+    front.office.closing.set()  # a stream ends at once
+    assert (await ana.get("/live")).status_code == 200
+    assert (await ana.client.get("/commands", headers={BY_ITSELF: "1"})).status_code == 200
+    assert await seen() == before
+    assert f'"{BY_ITSELF}": "1"' in (await ana.get("/static/console.js")).text
+    assert await seen() == before, "a file is no page"
+    await ana.get("/commands")
+    assert await seen() > before + 500
 
 
 async def test_a_pause_stands_on_every_page_and_in_the_chain(front: Front, journal: StoredJournal) -> None:

@@ -13,6 +13,7 @@ from worker.journal.console_people import LONGEST, Person, hashed
 
 COOKIE = "worker_session"
 LANGUAGE = "worker_language"
+BY_ITSELF = "x-by-itself"  # the header of a page that asks for itself anew, with nobody at it
 
 
 def office_of(request: Request) -> Office:
@@ -46,7 +47,10 @@ async def _asked(request: Request) -> Person | None:
             return None
         return await office.person_of_token(token)
     secret = secret_of(request)
-    return None if secret is None else await office.person_of_session(secret)
+    if secret is None:
+        return None
+    alone = request.url.path == "/live" or BY_ITSELF in request.headers
+    return await office.person_of_session(secret, touch=not alone)
 
 
 async def somebody(request: Request) -> Person:

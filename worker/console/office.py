@@ -160,11 +160,12 @@ class Office:
 
     # ------------------------------------------------------------ who asks
 
-    async def person_of_session(self, secret: str) -> Person | None:
+    async def person_of_session(self, secret: str, touch: bool = True) -> Person | None:
+        """`touch`: somebody asks; not a page that keeps itself up to date, which must not keep the session open."""
         found = await self.journal.reader.read(lambda tx: people.session(tx, secret))
         if found is None:
             return None
-        if found[1]:
+        if found[1] and touch:
             await self.journal.journal.run(lambda tx: people.touch(tx, secret))
         return found[0]
 

@@ -28,7 +28,8 @@ async function refresh() {
   if (asking || document.hidden) return;
   asking = true;
   try {
-    const answer = await fetch(location.href, { headers: { accept: "text/html" }, redirect: "error" });
+    const headers = { accept: "text/html", "x-by-itself": "1" }; // nobody asks: the session may still end
+    const answer = await fetch(location.href, { headers, redirect: "error" });
     if (!answer.ok) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const part of document.querySelectorAll("[data-live]")) {
