@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
+import secrets
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.batches.files import write_xlsx
 from tests.conformance.support import Place, select
 from tests.support.amqp import eventually
 from tests.support.console import Front, said
 from worker.journal.batches import Batches, NewBatch, Offered
 from worker.journal.journal import StoredJournal
 from worker.journal.uploads import Uploads
+from worker.onboarding.held import Held
 
 FILE = b"username,domain\nana,sip.example\nbea,sip.example\n"
 SCRIPT = "<script>alert(1)</script>"
@@ -200,6 +206,24 @@ async def test_what_goes_is_what_the_person_saw_who_let_it_go(front: Front, jour
     assert (await olga.act(f"{where}/go", reason="now I did", seen=await seen())).status_code == 303
     [row] = await select(journal, "SELECT state, batch FROM uploads")
     assert (row["state"], row["batch"]) == ("going", "his")
+
+
+def rehearsed(content: bytes, most: int) -> dict[str, Any]:
+    """What the reading process says of a workbook when its files in memory may have `most` bytes."""
+    said = "import sys, worker.onboarding.rehearsal as it; it.MOST_HELD = int(sys.argv[3]);"
+    code = f"{said} it.main(int(sys.argv[1]), sys.argv[2])"
+    with Held("texts.xlsx") as held:
+        held.write(content)
+        words = [sys.executable, "-c", code, str(held.descriptor), "texts.xlsx", str(most)]
+        child = subprocess.run(words, pass_fds=(held.descriptor,), capture_output=True, check=True)
+    return dict(json.loads(child.stdout))
+
+
+def test_a_workbook_that_holds_too_much_text_is_refused_before_the_worker_holds_it(tmp_path: Path) -> None:
+    rows = [(f"{place:06}" + secrets.token_hex(15_000), "", "", "", "") for place in range(40)]
+    content = write_xlsx(tmp_path / "texts.xlsx", rows).read_bytes()
+    assert rehearsed(content, 2 << 20)["rows"] == 40
+    assert "holds more text than is read" in str(rehearsed(content, 1 << 20))
 
 
 async def test_a_plan_that_cannot_be_worked_on_stops_and_says_why(

@@ -6,6 +6,7 @@ whole have to be small; none may declare entities, which a workbook never does.
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import tempfile
@@ -167,4 +168,9 @@ def _file(held: bool) -> IO[bytes]:
 
 
 def broken(path: Path, error: Exception) -> SheetError:
+    if isinstance(error, OSError) and error.errno == errno.EFBIG:  # see `rehearsal.MOST_HELD`
+        return SheetError(
+            f"{path.name} holds more text than is read of a file that was uploaded: remove sheets and columns that are"
+            " not needed, save it as CSV, or use `worker batch run` on the command line"
+        )
     return SheetError(f"{path.name} cannot be read as XLSX ({type(error).__name__}): open and save it again")

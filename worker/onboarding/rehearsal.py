@@ -22,6 +22,9 @@ from worker.onboarding.held import Held
 from worker.onboarding.sheet import MOST_COLUMNS, Row, Sheet, SheetError, open_sheet
 
 MEMORY = 1 << 30  # bytes of addresses; an empty Python takes a fifth of it
+MOST_HELD = (
+    256 << 20
+)  # bytes of a file that it makes: the shared texts of a workbook, held in memory beside MEMORY
 SECONDS = 120  # of CPU; by the clock three times as many
 SAMPLE, SAMPLE_BYTES = 10, 128 * 1024  # rows that a preview shows, and what they may hold altogether
 TOO_MUCH = (
@@ -73,6 +76,8 @@ def _answer(out: bytes) -> dict[str, Any]:
 
 def main(descriptor: int, name: str) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    # Files in memory are no addresses of ours. Python ignores SIGXFSZ: who writes beyond gets EFBIG.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MOST_HELD, MOST_HELD))
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.nice(10)  # commands go first
