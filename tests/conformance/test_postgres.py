@@ -255,6 +255,38 @@ async def test_p1_commits_are_durable_whatever_the_default_of_the_database(postg
     await place.close()
 
 
+NO_LOCK = """
+CREATE FUNCTION pg_try_advisory_lock(bigint) RETURNS boolean LANGUAGE plpgsql
+AS $$ BEGIN RAISE EXCEPTION 'no lock today'; END $$
+"""
+
+
+async def test_a_lock_that_cannot_be_asked_for_leaves_no_connection_behind(postgres_url: str) -> None:
+    connection = await asyncpg.connect(postgres_url)
+    place = Place(postgres_url)
+    try:
+        name = await connection.fetchval("SELECT current_database()")
+        journal = await place.open()
+        await connection.execute(NO_LOCK)
+        await connection.execute(f'ALTER DATABASE "{name}" SET search_path = public, pg_catalog')
+        with pytest.raises(JournalDown) as caught:
+            async with journal.held("batch-spring"):
+                raise AssertionError
+
+        async def gone() -> bool:
+            asked = (
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                " AND query LIKE 'SELECT pg_try_advisory_lock(%'"
+            )
+            return await connection.fetchval(asked) == 0
+
+        await eventually(gone)
+        assert caught.value  # what keeps the error keeps its frames, and with them an open connection
+    finally:
+        await place.close()
+        await connection.close()
+
+
 @pytest.mark.parametrize("wrong", ["database", "password"])
 async def test_a_wrong_address_is_told_in_a_sentence(postgres_url: str, wrong: str) -> None:
     url = postgres_url + "x" if wrong == "database" else postgres_url.replace("private:", "private:wrong")

@@ -154,10 +154,13 @@ class PostgresDriver:
             connection = await asyncpg.connect(
                 self._url, timeout=5, command_timeout=30, server_settings=ASKING
             )
-            ours = await connection.fetchval("SELECT pg_try_advisory_lock($1)", _number(name))
         except AWAY as error:
             _down(error)
         try:
+            try:
+                ours = await connection.fetchval("SELECT pg_try_advisory_lock($1)", _number(name))
+            except AWAY as error:
+                _down(error)
             yield bool(ours)
         finally:
             with suppress(*AWAY):
