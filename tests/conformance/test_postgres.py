@@ -33,6 +33,7 @@ from worker.journal.driver import Tx
 from worker.journal.journal import StoredJournal
 from worker.journal.port import JournalDown, JournalError
 from worker.journal.sweeps import tell_delayed
+from worker.journal.uploads import Uploads
 from worker.journal.vault import new_key
 from worker.sandbox.postgres import PrivatePostgres
 
@@ -368,3 +369,35 @@ async def test_p3_a_dependent_that_is_cancelled_while_it_falls_with_its_dependen
     await asyncio.gather(person, sweeping)
     endings = await results(journal, "cancelled")
     assert [one.data["error"]["code"] for one in endings] == ["cancelled_by_operator"]
+
+
+@pytest.mark.parametrize("how", ["drop", "sweep"])
+async def test_p1_a_file_that_is_let_go_while_it_is_dropped_or_swept_stays(place: Place, how: str) -> None:
+    """Whoever deletes has seen it lie about; a person lets it go in between."""
+    journal, other = await place.open(), await place.open()
+    uploads = Uploads(journal)
+    id = await uploads.begin("list.csv", 4, "0" * 64, "olga", {})
+    await uploads.keep_part(id, "file", 0, b"a\nb\n")
+    await uploads.whole(id, "olga")
+    await journal.run(lambda tx: tx.run("UPDATE uploads SET touched_at = 0"))
+    let_go, go = asyncio.Event(), asyncio.Event()
+
+    async def going(tx: Tx) -> None:
+        await tx.run("UPDATE uploads SET state = 'going', touched_at = $1", tx.now)
+        let_go.set()
+        await go.wait()
+
+    person = asyncio.create_task(other.run(going))
+    await let_go.wait()
+    dropping = asyncio.create_task(uploads.sweep() if how == "sweep" else uploads.drop(id, "ana", None))
+
+    async def has_looked() -> bool:
+        return dropping.done() or await waits_for_a_lock(place)
+
+    await eventually(has_looked)
+    go.set()
+    assert not (await asyncio.gather(person, dropping))[1]
+    kept = await uploads.find(id)
+    assert kept is not None
+    assert kept.state == "going"
+    assert [part async for part in uploads.parts(id, "file")] == [b"a\nb\n"]

@@ -30,7 +30,7 @@ def translate(sql: str) -> str:
     sql = re.sub(r"=\s*ANY\(\$(\d+)(::text\[\])?\)", r"IN (SELECT value FROM json_each(?\1))", sql)
     sql = re.sub(r"unnest\(\$(\d+)::text\[\]\) AS (\w+)\(value\)", r"json_each(?\1) AS \2", sql)
     sql = re.sub(r"::[a-z0-9]+(\[\])?", "", sql)
-    sql = re.sub(r"FOR UPDATE( SKIP LOCKED)?", "", sql)
+    sql = re.sub(r"FOR UPDATE( OF \w+)?( SKIP LOCKED)?", "", sql)
     sql = sql.replace("LEAST(", "MIN(").replace("GREATEST(", "MAX(")
     return re.sub(r"\$(\d+)", r"?\1", sql)
 

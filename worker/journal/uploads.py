@@ -211,13 +211,43 @@ class Uploads:
 
         return await self._journal.run(work)
 
+    async def take_back(self, upload: Upload, by: str, reason: str) -> bool:
+        """Nothing of it is sent: it is as it was before it was let go. False: it does not go, or its batch is open."""
+        before = "sent" if upload.wish.get("retry_failed") else "checked"
+
+        async def work(tx: Tx) -> bool:
+            done = await tx.run(
+                "UPDATE uploads SET state = $2, text = '', touched_at = $3"
+                " WHERE id = $1 AND state = 'going' AND wish = $4",
+                upload.id, before, tx.now, json.dumps({**upload.wish, "opened": False}),
+            )  # fmt: skip
+            if done:
+                details = {"upload": upload.id, "file": upload.name, "batch": upload.batch}
+                await record(tx, "batch_taken_back", by, reason, details, upload.platform or "unknown")
+            return done == 1
+
+        return await self._journal.run(work)
+
+    async def opening(self, upload: Upload) -> bool:
+        """From here on nobody takes it back. False: somebody has, or has let it go anew with another wish."""
+
+        async def work(tx: Tx) -> bool:
+            done = await tx.run(
+                "UPDATE uploads SET wish = $2 WHERE id = $1 AND state = 'going' AND wish = $3",
+                upload.id, json.dumps({**upload.wish, "opened": True}), json.dumps(dict(upload.wish)),
+            )  # fmt: skip
+            return done == 1
+
+        return await self._journal.run(work)
+
     async def read(self, upload: int, rows: int) -> None:
         """How far whoever works on it has come."""
 
         async def work(tx: Tx) -> None:
             await tx.run(
-                "UPDATE uploads SET rows_read = $2, touched_at = $3 WHERE id = $1", upload, rows, tx.now
-            )
+                "UPDATE uploads SET rows_read = $2, touched_at = $3 WHERE id = $1 AND state = ANY($4::text[])",
+                upload, rows, tx.now, list(WORKED_ON),
+            )  # fmt: skip
 
         await self._journal.run(work)
 
@@ -241,7 +271,10 @@ class Uploads:
         """Why whoever works on it waits."""
 
         async def work(tx: Tx) -> None:
-            await tx.run("UPDATE uploads SET text = $2 WHERE id = $1 AND text <> $2", upload, text)
+            await tx.run(
+                "UPDATE uploads SET text = $2 WHERE id = $1 AND text <> $2 AND state = ANY($3::text[])",
+                upload, text, list(WORKED_ON),
+            )  # fmt: skip
 
         await self._journal.run(work)
 
@@ -258,7 +291,8 @@ class Uploads:
 
         async def work(tx: Tx) -> bool:
             rows = await tx.rows(
-                "SELECT name, platform FROM uploads WHERE id = $1 AND NOT state = ANY($2::text[]) AND state <> 'receiving'",
+                "SELECT name, platform FROM uploads WHERE id = $1 AND NOT state = ANY($2::text[])"
+                " AND state <> 'receiving' FOR UPDATE",  # nobody lets it go between this look and its end
                 upload,
                 list(WORKED_ON),
             )
@@ -273,7 +307,10 @@ class Uploads:
         return await self._journal.run(work)
 
     async def sweep(self) -> int:
-        """What nobody needs any more: half a file, one that was not touched for a day, one whose batch has ended well."""
+        """What nobody needs any more: half a file, one that was not touched for a day, one whose batch has ended well.
+
+        One that somebody holds at this moment is needed, or goes the next time.
+        """
 
         async def work(tx: Tx) -> int:
             rows = await tx.rows(
@@ -282,7 +319,7 @@ class Uploads:
                 " OR (u.state IN ('ready', 'checked', 'stopped', 'sent') AND u.touched_at < $2::float8)"
                 " OR (u.state = 'sent' AND b.id IS NOT NULL AND (b.state = 'cancelled' OR NOT EXISTS"
                 " (SELECT 1 FROM batch_rows r WHERE r.batch_id = b.id"
-                " AND r.state IN ('sending', 'sent', 'parked', 'failed'))))",
+                " AND r.state IN ('sending', 'sent', 'parked', 'failed')))) FOR UPDATE OF u SKIP LOCKED",
                 tx.now - CUT_OFF,
                 tx.now - UNUSED,
             )
