@@ -49,6 +49,38 @@ def test_data_are_mended_and_a_secret_that_nobody_saw_stays() -> None:
         mended(body, {}, Sheet(data={**shown.data, "pin": "***"}))
 
 
+ANA, BEA = {"username": "ana", "password": "of-ana"}, {"username": "bea", "password": "of-bea"}
+
+
+def in_a_list(*people: dict[str, str]) -> Any:
+    return {"platform": "sip-br", "people": [*people]}
+
+
+def masked(person: dict[str, str], **changes: str) -> dict[str, str]:
+    return {**person, "password": "***", **changes}
+
+
+@pytest.mark.parametrize(
+    "people",
+    [
+        (masked(BEA),),
+        (masked(BEA), masked(ANA)),
+        (masked(BEA, username="beate"), masked(ANA)),
+        ({"username": "eva", "password": "of-eva"}, masked(ANA)),
+    ],
+    ids=["removed", "moved", "moved_and_changed", "pushed_on"],
+)
+def test_nobody_gets_the_secret_of_another_element_of_a_list(people: Any) -> None:
+    with pytest.raises(NotMendable, match="password: the mask"):
+        mended(message(in_a_list(ANA, BEA)), {}, Sheet(data=in_a_list(*people)))
+
+
+def test_an_element_of_a_list_that_is_mended_in_its_place_keeps_its_secret() -> None:
+    sheet = Sheet(data=in_a_list(masked(ANA, username="anna"), masked(BEA)))
+    ready = mended(message(in_a_list(ANA, BEA)), {}, sheet)
+    assert json.loads(ready.body)["data"] == in_a_list({**ANA, "username": "anna"}, BEA)
+
+
 @pytest.mark.parametrize("name", ["id", "source", "idempotencykey"])
 def test_what_the_order_is_known_by_stays(name: str) -> None:
     body = message(idempotencykey="k-1")

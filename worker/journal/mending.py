@@ -175,12 +175,16 @@ def with_secrets(new: Any, old: Any) -> Any:
             for name, value in new.items()
         }
     if isinstance(new, list):
-        before_list = old if isinstance(old, list) else []
-        return [
-            with_secrets(value, before_list[index] if index < len(before_list) else None)
-            for index, value in enumerate(new)
-        ]
+        return [with_secrets(value, was) for value, was in zip(new, _as_they_were(new, old), strict=True)]
     return new
+
+
+def _as_they_were(new: list[Any], old: Any) -> list[Any]:
+    """By place. None where an element may have come or moved there: its mask would stand for another one's secret."""
+    if not isinstance(old, list) or len(old) != len(new):
+        return [None] * len(new)
+    changed = [without_secrets(one) != without_secrets(was) for one, was in zip(new, old, strict=True)]
+    return [None if other and sum(changed) > 1 else was for was, other in zip(old, changed, strict=True)]
 
 
 def masked_in(value: Any, name: str = "") -> str | None:
