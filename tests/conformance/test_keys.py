@@ -20,10 +20,11 @@ from tests.conformance.support import (
     take_all,
 )
 from worker.domain.effect import Risk
-from worker.journal.care import SEALED
 from worker.journal.journal import StoredJournal
 from worker.journal.port import JournalError
+from worker.journal.uploads import Uploads
 from worker.journal.vault import Vault, new_key
+from worker.journal.whole import metadata
 
 OLDEST, OLD, NEW = new_key(), new_key(), new_key()
 
@@ -33,11 +34,31 @@ async def fill(journal: StoredJournal) -> None:
     [one, *_] = [c for c in await journal.claim("sip-br", "w", 9, 60) if c.message_id == "m-1"]
     await journal.mark_sent([(one, read(present=False))])
     await settle(journal, done(one, steps=({"name": "one", "status": "done", "output": {}},)))
+    await upload(journal)
+
+
+async def upload(journal: StoredJournal) -> None:
+    """Two files of more parts than are encrypted at a time, with a plan, checked."""
+    uploads = Uploads(journal)
+    for id in [await uploads.begin(f"{n}.csv", 15, "0" * 64, "olga", {"columns": ["a"]}) for n in range(2)]:
+        for kind, part in [*(("file", part) for part in range(15)), ("problems", 0)]:
+            await uploads.keep_part(id, kind, part, f"{part}\n".encode())
+        await uploads.whole(id, "olga")
+        await uploads.plan(id, "sip-br", {"command": "calls.block"})
+        await uploads.ended(id, "ready", "checked", found={"rows": 15})
+
+
+def sealed_columns() -> dict[str, list[str]]:
+    """Of every table there is: a new one is not to be forgotten."""
+    every = {
+        table.name: [c.name for c in table.columns if "sealed" in c.name] for table in metadata.sorted_tables
+    }
+    return {table: columns for table, columns in every.items() if columns}
 
 
 async def tokens(journal: StoredJournal) -> list[str]:
     found = []
-    for table, columns in SEALED.items():
+    for table, columns in sealed_columns().items():
         for row in await select(journal, f"SELECT {', '.join(columns)} FROM {table}"):
             found += [token for token in row.values() if token is not None]
     return found
@@ -58,6 +79,9 @@ async def test_rotation_reencrypts_everything_under_the_first_key(place: Place) 
     totals = await journal.rekey(lambda table, count: done_.append((table, count)))
     assert totals["commands"] == 2
     assert ("commands", 2) in done_
+    assert set(totals) == set(sealed_columns())
+    assert (totals["uploads"], totals["upload_parts"]) == (2, 30)
+    assert ("upload_parts", 30) in done_
     assert all(opens(NEW, token) and not opens(OLDEST, token) for token in await tokens(journal))
 
 
@@ -76,6 +100,10 @@ async def test_after_rotation_a_key_in_the_middle_may_go_and_everything_works(pl
     assert (await journal.verify()).faults == []
     [kept] = [one for one in await journal.quarantined() if one["message_id"] == "m-3"]
     assert await journal.quarantine_show(kept["uid"], "ann", "x") is not None
+    [*files] = await Uploads(journal).listing()
+    assert [dict(file.plan) for file in files] == [{"command": "calls.block"}] * 2
+    for file in files:
+        assert [part async for part in Uploads(journal).parts(file.id, "file")][14] == b"14\n"
 
 
 @pytest.mark.parametrize("keys", [[NEW], [NEW, OLD], [OLDEST, NEW]], ids=["new", "both-new", "turned"])

@@ -385,6 +385,7 @@ SEALED = {
     "outbox": ("body_sealed",),
     "quarantine": ("body_sealed", "headers_sealed"),
     "batch_rows": ("keys_sealed", "made_sealed"),
+    "uploads": ("looked_sealed", "plan_sealed", "found_sealed"),  # their parts: see upload_care
 }
 
 

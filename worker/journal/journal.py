@@ -18,6 +18,7 @@ from worker.journal import (
     refusals,
     relaying,
     sweeps,
+    upload_care,
 )
 from worker.journal.batching import Batcher
 from worker.journal.core import Core, write_audit
@@ -252,10 +253,20 @@ class StoredJournal:
                 done += count
                 progress(table, done)
             totals[table] = done
-        return totals
+        return {**totals, "upload_parts": await self._rekey_parts(progress)}
 
     async def _rekey(self, table: str, after: int) -> tuple[int, int]:
         return await self.run(lambda tx: care.rekey(tx, self.core, table, after))
+
+    async def _rekey_parts(self, progress: Callable[[str, int], None]) -> int:
+        done, after = 0, upload_care.START
+        while parts := await self._rekey_some(after):
+            done, after = done + len(parts), parts[-1]
+            progress("upload_parts", done)
+        return done
+
+    async def _rekey_some(self, after: upload_care.Part) -> list[upload_care.Part]:
+        return await self.run(lambda tx: upload_care.rekey(tx, self.core, after))
 
     async def commands(
         self, filters: Mapping[str, Any], limit: int, before: int | None = None
