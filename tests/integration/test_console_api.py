@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -20,6 +22,7 @@ from tests.support.amqp import eventually
 from tests.support.console import Front
 from worker.console.api import document
 from worker.journal import console_people as people
+from worker.journal.vault import Vault, new_key
 
 schema = schemathesis.openapi.from_dict(document())
 
@@ -122,6 +125,25 @@ async def test_an_act_under_one_key_is_done_once(front: Front) -> None:
     assert other.status_code == 409
     again = await operator.post(path, json={"reason": "x"}, headers={"Idempotency-Key": "once-2"})
     assert again.status_code == 409, "the command made by the first one holds the key"
+
+
+async def test_what_is_kept_of_an_act_under_a_key_shows_nothing_of_it(front: Front) -> None:
+    operator, key = await front.token("act", "operator"), {"Idempotency-Key": "note-1"}
+    [row] = (await operator.get("/api/v1/commands?state=rejected")).json()["rows"]
+    path, asked = f"/api/v1/commands/{row['id']}/archive", {"reason": "the PIN is 4711"}
+    first = await operator.post(path, json=asked, headers=key)
+    assert first.status_code == 200
+    [kept] = await select(front.stored, "SELECT request, body FROM console_answers")
+    assert "archived" in first.text
+    assert "archived" not in kept["body"]
+    plain = json.dumps([f"archive {row['id']}", asked | {"dependents": False}], sort_keys=True)
+    assert kept["request"] != hashlib.sha256(plain.encode()).hexdigest(), "a PIN could be tried out"
+    again = await operator.post(path, json=asked, headers=key)
+    assert (again.status_code, again.json()) == (200, first.json())
+    assert (await operator.post(path, json={"reason": "another"}, headers=key)).status_code == 409
+    await change(front.stored, f"UPDATE console_answers SET body = '{Vault([new_key()]).seal('x')}'")
+    gone = await operator.post(path, json=asked, headers=key)
+    assert (gone.status_code, "not given" in gone.json()["detail"]) == (409, True)
 
 
 async def test_a_bulk_act_wants_the_count_of_its_preview(front: Front) -> None:

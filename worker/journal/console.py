@@ -174,7 +174,10 @@ class ConsoleJournal:
     # ------------------------------------------------------------ people
 
     async def reserve_answer(self, key: str, request: str) -> tuple[str, int, str] | None:
-        """What is known under the key: (request, status, body), status 0 while it is under way; None: it is ours."""
+        """What is known under the key: (request, status, body), status 0 while it is under way; None: it is ours.
+
+        The body is that of the same request only, else empty. Raises KeyMissing where its key was taken away.
+        """
 
         async def work(tx: Tx) -> tuple[str, int, str] | None:
             await tx.run("DELETE FROM console_answers WHERE at < $1::float8", tx.now - 86400.0)
@@ -187,14 +190,18 @@ class ConsoleJournal:
             ):
                 return None
             [row] = await tx.rows("SELECT request, status, body FROM console_answers WHERE key = $1", key)
-            return row["request"], row["status"], row["body"]
+            same = row["status"] and row["request"] == request
+            body = self.journal.core.vault.open_bytes(row["body"]).decode() if same else ""
+            return row["request"], row["status"], body
 
         return await self.journal.run(work)
 
     async def keep_answer(self, key: str, status: int, body: str) -> None:
+        """Encrypted, as it may repeat a secret; a day long, so no new key is ever put to it."""
+        sealed = self.journal.core.vault.seal_bytes(body.encode())
         await self.journal.run(
             lambda tx: tx.run(
-                "UPDATE console_answers SET status = $2, body = $3 WHERE key = $1", key, status, body
+                "UPDATE console_answers SET status = $2, body = $3 WHERE key = $1", key, status, sealed
             )
         )
 

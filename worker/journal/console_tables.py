@@ -186,9 +186,11 @@ console_answers = Table(
     "console_answers",
     metadata,
     Column("key", Text, primary_key=True),  # of actor and Idempotency-Key
-    Column("request", Text, nullable=False),  # SHA-256 of what was asked
+    Column("request", Text, nullable=False),  # keyed hash of what was asked
     Column("status", Integer, nullable=False),
-    Column("body", Text, nullable=False),
+    Column(
+        "body", Text, nullable=False
+    ),  # encrypted: a mapping may hold a secret; empty while it is under way
     Column("at", Double, nullable=False),
     Index("console_answers_at", "at"),
 )
