@@ -20,6 +20,7 @@ from tests.support.console import Front, said
 from worker.journal.batches import Batches, NewBatch, Offered
 from worker.journal.journal import StoredJournal
 from worker.journal.uploads import Uploads
+from worker.onboarding import workshop
 from worker.onboarding.held import Held
 
 FILE = b"username,domain\nana,sip.example\nbea,sip.example\n"
@@ -206,6 +207,42 @@ async def test_what_goes_is_what_the_person_saw_who_let_it_go(front: Front, jour
     assert (await olga.act(f"{where}/go", reason="now I did", seen=await seen())).status_code == 303
     [row] = await select(journal, "SELECT state, batch FROM uploads")
     assert (row["state"], row["batch"]) == ("going", "his")
+
+
+async def test_a_file_that_waits_for_its_turn_says_so_and_can_be_taken_back(
+    place: Place, journal: StoredJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workshop, "GOING", 0)  # as many as may go are on their way
+    async with Front(place.url, journal) as front:
+        olga, uploads = await front.person("olga", "operator"), Uploads(journal)
+        number = int((await upload(olga)).headers["location"].rsplit("/", 1)[1])
+        where = f"/uploads/{number}"
+        await mapped_and_tried(journal, olga, number, "later")
+        assert (await olga.act(f"{where}/back", reason="no")).status_code == 409  # it does not go
+        assert (await olga.act(f"{where}/go", reason="now", rate="5")).status_code == 303
+        first = await uploads.find(number)
+        assert front.office.batches is not None
+        front.office.batches.start()
+
+        async def waits() -> bool:
+            return "can be taken back" in (await olga.get(where)).text
+
+        await eventually(waits, 60, 0.2, "why it waits")
+        assert (await olga.act(f"{where}/back", reason="wrong list")).status_code == 303
+        found = await uploads.find(number)
+        assert (found and found.state, found and found.text) == ("checked", "")
+        assert first is not None
+        assert not await uploads.opening(first)  # whoever works on it finds out before the batch is begun
+        token = await front.token("crm", "operator")
+        await token.post(f"/api/v1{where}/go", json={"reason": "slower", "rate": 1})
+        assert not await uploads.opening(first)  # nor goes on as it was asked for before
+        second = await uploads.find(number)
+        assert second is not None
+        assert await uploads.opening(second)
+        answer = await token.post(f"/api/v1{where}/back", json={"reason": "too late"})
+        assert (answer.status_code, "pause or cancel" in answer.text) == (409, True)
+        found_, _ = await front.journal.records(actor="olga")
+        assert "batch_taken_back" in {one["what"] for one in found_}
 
 
 def rehearsed(content: bytes, most: int) -> dict[str, Any]:

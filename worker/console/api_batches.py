@@ -262,6 +262,17 @@ async def go(office: Desk, person: Somebody, number: Number, body: Go, key: Key 
     return await once(office, person, key, f"go {number}", body.model_dump(), work)  # type: ignore[return-value]  # as above
 
 
+@router.post(
+    "/uploads/{number}/back", dependencies=[Ours], summary="Take back what was let go and has not begun"
+)
+async def take_back(office: Desk, person: Somebody, number: Number, body: Because, key: Key = None) -> Answer:
+    async def work() -> Mapping[str, Any]:
+        await batching.take_back(office, person, number, body.reason)
+        return {"upload": number, "done": "back"}
+
+    return await once(office, person, key, f"back {number}", body.model_dump(), work)  # type: ignore[return-value]  # as above
+
+
 @router.post("/uploads/{number}/drop", dependencies=[Ours], summary="Drop a file")
 async def drop(office: Desk, person: Somebody, number: Number, body: Because, key: Key = None) -> Answer:
     async def work() -> Mapping[str, Any]:

@@ -263,11 +263,19 @@ async def go(
     )
 
 
+async def take_back(office: Office, person: Person, number: int, reason: str) -> None:
+    """What was let go and waits for its turn, or is still being read."""
+    found = await upload(office, person, number)
+    why = reasoned(reason)
+    if not await desk(office).uploads.take_back(found, person.name, why):
+        raise Wrong("it does not go, or its batch has begun: pause or cancel the batch", 409)
+
+
 async def drop(office: Office, person: Person, number: int, reason: str) -> None:
     await upload(office, person, number)
     why = reasoned(reason)
     if not await desk(office).uploads.drop(number, person.name, why):
-        raise Wrong("it is being worked on: pause or cancel its batch first", 409)
+        raise Wrong("it is being worked on: take it back, or pause or cancel its batch, first", 409)
 
 
 async def problems(office: Office, person: Person, number: int) -> tuple[Upload, AsyncIterator[bytes]]:

@@ -109,4 +109,5 @@ PORTUGUESE = {
     "left out by the mapping": "deixada de fora pelo mapeamento",
     "its rows are too long for a preview": "as linhas são longas demais para uma prévia",
     "Drop the file": "Descartar o arquivo",
+    "Take it back: send nothing": "Voltar atrás: não enviar nada",
 }

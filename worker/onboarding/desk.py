@@ -145,7 +145,7 @@ class Desk:
     ) -> str:
         """Send it, if it is still as it was `seen`. The batch's name. Raises Unfit."""
         frm = ("sent",) if wish.get("retry_failed") else ("checked",)
-        await self._ask(upload, "going", frm, by, reason, {**wish, "by": by}, seen)
+        await self._ask(upload, "going", frm, by, reason, {**wish, "by": by, "opened": False}, seen)
         return str(upload.plan["batch"])
 
     async def _ask(

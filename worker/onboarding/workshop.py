@@ -41,6 +41,11 @@ EVERY = 2.0  # seconds between two looks for work
 SWEEP = 60.0
 AGAIN = 10.0  # seconds until what could not be reached is tried again
 GOING = 2  # files that are sent at a time: each is in memory until all its rows are
+WAITS_CHECK = "another file is being checked just now: this one is next, or after those that asked before"
+WAITS_GO = (
+    f"{GOING} other files are being sent just now (a paused batch counts): this one goes when one of them is through;"
+    " until then it can be taken back"
+)
 SHARE = 20  # writing down how rows ended takes at most one part in so many of the time
 MOST_PROBLEMS = 32 << 20  # bytes
 CAUSES = 20  # of bad rows, that the page shows
@@ -141,10 +146,17 @@ class Workshop:
             task.cancel()
 
     async def _work(self, upload: Upload) -> None:
-        turn, work = (self._checking, self._check) if upload.state == "checking" else (self._going, self._go)
+        checking = upload.state == "checking"
+        turn, work = (self._checking, self._check) if checking else (self._going, self._go)
         try:
+            if turn.locked():
+                await self.uploads.note(upload.id, WAITS_CHECK if checking else WAITS_GO)
             async with turn:
-                await work(upload)
+                now = await self.uploads.find(upload.id)  # a person may have taken it back meanwhile
+                if now is not None and now.state == upload.state:
+                    if now.text in (WAITS_CHECK, WAITS_GO):
+                        await self.uploads.note(upload.id, "")
+                    await work(now)
         except WRONG as error:
             await self._stopped(upload, str(error))
         except Cancelled:
@@ -231,6 +243,8 @@ class Workshop:
                 found = await jobs.checked(job, self.batches, None, read)
             try:
                 jobs.may_go(job, found)
+                if not await self.uploads.opening(upload):
+                    return
                 await self._send(upload, job, found)
             finally:
                 found.seen.close()

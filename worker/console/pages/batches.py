@@ -250,6 +250,12 @@ async def go(
     return RedirectResponse(f"/uploads/{number}", 303)
 
 
+@router.post("/uploads/{number}/back", dependencies=[Ours])
+async def take_back(office: Desk, person: Somebody, number: int, reason: Reason = "") -> Response:
+    await batching.take_back(office, person, number, reason)
+    return RedirectResponse(f"/uploads/{number}", 303)
+
+
 @router.post("/uploads/{number}/drop", dependencies=[Ours])
 async def drop(office: Desk, person: Somebody, number: int, reason: Reason = "") -> Response:
     await batching.drop(office, person, number, reason)
