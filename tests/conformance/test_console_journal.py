@@ -278,6 +278,21 @@ async def test_a_token_holds_to_its_day_and_stands_nowhere(
     assert await journal.run(lambda tx: people.token(tx, other)) is None
 
 
+async def test_no_two_live_tokens_have_one_name(console: ConsoleJournal, journal: StoredJournal) -> None:
+    async def make(name: str) -> str:
+        return await journal.run(lambda tx: people.make_token(tx, name, "viewer", 30, "ana"))
+
+    await make("crm")
+    await make("erp")
+    with pytest.raises(people.NameTaken):
+        await make("crm")
+    [line, _] = await journal.run(people.tokens)
+    await journal.run(lambda tx: people.revoke_token(tx, line["id"], "ana"))
+    await make("crm")
+    await change(journal, "UPDATE console_tokens SET expires_at = expires_at - 31 * 86400")
+    await make("crm")
+
+
 async def test_the_link_for_the_first_admin_works_once(
     console: ConsoleJournal, journal: StoredJournal
 ) -> None:

@@ -440,3 +440,5 @@ async def test_an_admin_makes_users_and_tokens_and_ends_them(front: Front, journ
     secret = re.findall(r"<code>(pw_[^<]+)</code>", page.text)[0]
     assert secret not in (await ana.get("/people")).text
     assert secret not in str(await records(journal))
+    again = await ana.act("/people/token", name="crm", role="admin", days="30")
+    assert (again.status_code, "a live token is called crm" in said(again)) == (409, True)

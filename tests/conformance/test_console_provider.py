@@ -126,6 +126,13 @@ async def test_nobody_gets_the_name_of_another(front: Front, journal: StoredJour
     assert await users(journal) == [("Ana.3", "viewer"), ("ana", "admin"), ("ana.2", "operator")]
 
 
+@pytest.mark.parametrize("name", ["root", "Postgres", "worker"])
+async def test_nobody_is_called_like_who_acts_by_the_command_line(journal: StoredJournal, name: str) -> None:
+    await change(journal, "DELETE FROM console_users")
+    await journal.run(lambda tx: enter(tx, "https://login", "1", name, "viewer", "here"))
+    assert await users(journal) == [(f"{name}.2", "viewer")]
+
+
 async def test_who_comes_in_by_several_doors_at_once_is_one_person(journal: StoredJournal) -> None:
     await change(journal, "DELETE FROM console_users")
     comings = [("1", "ana"), ("1", "ana"), ("2", "ana"), ("2", "ANA"), ("1", "ana"), ("3", "ana")]

@@ -219,9 +219,12 @@ async def make_token(office: Office, person: Person, name: str, role: str, days:
     named, as_role = _named(name), _role(role)
     if not days.isascii() or not days.isdecimal() or not 1 <= int(days) <= 3650:
         raise Wrong("a token lives from 1 to 3650 days")
-    return await office.journal.journal.run(
-        lambda tx: people.make_token(tx, named, as_role, float(days), person.name)
-    )
+    try:
+        return await office.journal.journal.run(
+            lambda tx: people.make_token(tx, named, as_role, float(days), person.name)
+        )
+    except people.NameTaken:
+        raise Wrong(f"a live token is called {named}: revoke it, or choose another name", 409) from None
 
 
 async def revoke_token(office: Office, person: Person, number: int) -> None:

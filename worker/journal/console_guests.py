@@ -9,7 +9,8 @@ from worker.journal.console_people import Role, end_sessions, record, sign_in
 from worker.journal.driver import Row, Tx
 
 ACTOR = "provider"
-RESERVED = {ACTOR, "link", "worker", "unknown", "token"}  # who else acts, in audit records
+# Who else acts, in audit records; the last two as users of the machine do, by the command line.
+RESERVED = {ACTOR, "link", "worker", "unknown", "token", "root", "postgres"}
 
 
 async def enter(tx: Tx, issuer: str, subject: str, name: str, role: Role, origin: str) -> str | None:

@@ -199,8 +199,19 @@ async def end_sessions(tx: Tx, name: str) -> None:
 # ---------------------------------------------------------------- tokens of programs
 
 
+class NameTaken(Exception):
+    """Another live token has the name: audit records and repeated requests could not tell the two apart."""
+
+
 async def make_token(tx: Tx, name: str, role: Role, days: float, actor: str) -> str:
-    """The token itself; it is shown once."""
+    """The token itself; it is shown once. Raises NameTaken."""
+    await tx.lock("console_tokens")
+    if await tx.rows(
+        "SELECT id FROM console_tokens WHERE name = $1 AND revoked_at IS NULL AND expires_at > $2::float8 LIMIT 1",
+        name,
+        tx.now,
+    ):
+        raise NameTaken
     secret = "pw_" + fresh()
     await tx.run(
         "INSERT INTO console_tokens (hash, name, role, created_by, created_at, expires_at)"
