@@ -186,6 +186,26 @@ def test_a_check_of_no_platform_says_so(at_home: Path, capsys: pytest.CaptureFix
     assert "no platform is configured" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "words", [("send", "credit.get"), ("onboard", "customers.csv")], ids=["send", "onboard"]
+)
+def test_without_settings_it_says_that_a_platform_is_missing_and_where_to_write_it(
+    at_home: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    (at_home / "customers.csv").write_text("username\nana\n")
+    (at_home / "worker.toml").write_text("")
+    said = sentence(words, 2, capsys)
+    assert "[platforms.NAME]" in said
+    assert "WORKER_CONFIG" in said
+
+
+def test_no_link_is_made_whose_address_nobody_knows(
+    at_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (at_home / "worker.toml").write_text("[console]\nport = 0\n")
+    assert "console.port = 0" in sentence(("console", "link"), 2, capsys)
+
+
 def test_a_platform_that_was_not_reached_offers_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["platforms", "check"]) == 1
     [line] = capsys.readouterr().out.splitlines()

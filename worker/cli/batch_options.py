@@ -18,7 +18,7 @@ BATCH_EXIT_CODES = """\
 \b
 Exit codes:
   0  all well: every row that was to be sent was sent (with --follow: and has succeeded)
-  1  rows failed, are parked, or were left out as bad (--skip-bad)
+  1  rows failed, are parked, have changed, or were left out: as bad (--skip-bad), or by an undo as not this batch's
   2  not sent, or not all: the sentence on standard error says why; run it again to go on
   4  --within ran out: the rows go on by themselves, see `worker batch show`
 """

@@ -59,11 +59,7 @@ def platform_of(settings: Settings, name: str | None) -> str:
     """The platform named, or the only one. Raises Fault."""
     if name is None and len(settings.platforms) == 1:
         return next(iter(settings.platforms))
-    if name is None:
-        names = ", ".join(sorted(settings.platforms)) or "none is configured"
-        raise Fault(f"say for which platform: --platform NAME; we know {names}", USAGE)
-    known(settings, name)
-    return name
+    return known(settings, name)
 
 
 def sheet_of(file: Path, encoding: str | None, delimiter: str | None, sheet: str | None) -> Sheet:

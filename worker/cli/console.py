@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from worker.cli import show
-from worker.cli.context import Json, actor, run, settings_of, with_journal
+from worker.cli.context import USAGE, Fault, Json, actor, run, settings_of, with_journal
 
 if TYPE_CHECKING:
     from worker.journal.journal import StoredJournal
@@ -28,6 +28,11 @@ def _group() -> None:
 def link(context: typer.Context, as_json: Json = False) -> None:
     """Make a link that makes one admin, once, within a day; an older link ends. It is recorded."""
     settings = settings_of(context)
+    if not settings.console.port and not settings.console.address:
+        raise Fault(
+            "console.port = 0: only the worker's start knows the address; set a port, or console.address",
+            USAGE,
+        )
     secret = run(with_journal(settings, _made))
     address = f"{_address(settings)}/first/{secret}"
     if as_json:
@@ -43,7 +48,7 @@ async def _made(journal: StoredJournal) -> str:
 
 
 def _address(settings: Settings) -> str:
-    """What people type; with `port = 0` only the worker's own start knows it."""
+    """What people type."""
     place = settings.console
     host = f"[{place.host}]" if ":" in place.host else place.host
     return place.address.rstrip("/") or f"http://{host}:{place.port}"

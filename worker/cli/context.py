@@ -112,11 +112,20 @@ def quieten(debug: bool) -> None:
             handler.setLevel(logging.CRITICAL + 1)
 
 
-def known(settings: Settings, name: str) -> None:
-    """Raises Fault for a platform that is not in the settings."""
+def known(settings: Settings, name: Any) -> str:
+    """The name of a platform that is in the settings. Raises Fault, also for none."""
+    if not settings.platforms:
+        raise Fault(
+            "no platform is configured: write worker.toml with a table [platforms.NAME],"
+            " or say where it is (--config FILE, or WORKER_CONFIG)",
+            USAGE,
+        )
+    names = ", ".join(sorted(settings.platforms))
+    if not isinstance(name, str):
+        raise Fault(f"say for which platform: --platform NAME; we know {names}", USAGE)
     if name not in settings.platforms:
-        names = ", ".join(sorted(settings.platforms)) or "none is configured"
         raise Fault(f"unknown platform {name!r}: we know {names}", USAGE)
+    return name
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -181,11 +181,7 @@ def _content(
     if platform is None and len(settings.platforms) == 1:
         platform = next(iter(settings.platforms))
     given = _from_file(file)
-    platform = platform or given.get("platform")
-    if not isinstance(platform, str):
-        names = ", ".join(sorted(settings.platforms)) or "none is configured"
-        raise Fault(f"say for which platform: --platform NAME; we know {names}", USAGE)
-    known(settings, platform)
+    platform = known(settings, platform or given.get("platform"))
     model = spec.kinds.get(settings.kinds[platform])
     return {"platform": platform, **merged(given, data_of(words, list_fields(model)))}
 

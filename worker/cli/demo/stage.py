@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import worker
 from worker.cli.context import Fault
+from worker.sandbox.ports import free_port
 from worker.sandbox.processes import Child, Keeper, wait_until
 from worker.sandbox.rabbitmq import PrivateRabbit
 from worker.simulators.sippulse import LOST
@@ -106,7 +107,8 @@ class Stage:
 
     def open_worker(self) -> None:
         """All roles in one process."""
-        self.settings_file.write_text(settings(self.broker, self.simulator))
+        # A port that is known beforehand: `worker console link` in another shell names it.
+        self.settings_file.write_text(settings(self.broker, self.simulator, free_port()))
         words = ("--config", str(self.settings_file), "run")
         said = self._spawn("worker", words, lambda line: '"worker.started"' in line)
         self.console = str(json.loads(said)["console"])
@@ -154,7 +156,7 @@ def environment() -> dict[str, str]:
     return {**kept, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
 
 
-def settings(broker: str, simulator: str) -> str:
+def settings(broker: str, simulator: str, console: int) -> str:
     """Quick where a real platform has to be given time: nothing here takes longer than LATE."""
     return f"""\
 [worker]
@@ -165,7 +167,7 @@ url = {json.dumps(broker)}
 [journal]
 url = "sqlite:///worker.db"
 [console]
-port = 0
+port = {console}
 [platforms.{PLATFORM}]
 kind = "sippulse"
 url = {json.dumps(simulator)}
