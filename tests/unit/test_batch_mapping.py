@@ -219,6 +219,13 @@ def test_a_secret_of_the_file_is_in_no_finding() -> None:
     assert [finding.value for finding in bad.findings] == ["***"]
 
 
+def test_a_wrong_entry_of_a_list_is_told_with_what_stands_in_its_cell() -> None:
+    one = made(BLOCK + 'kinds = { column = "Tipo" }\n', Telefone="(21) 2345-6789", Tipo="sideways")
+    [finding] = one.findings
+    assert finding.column == "Tipo"
+    assert "sideways" in finding.value
+
+
 def test_headers_are_matched_without_a_mapping() -> None:
     columns = ["User Name", "DOMAIN", "Password", "portal-password", "Profile", "rate_plan_id", "E-mail", "Country Code",
                "Area code", "call limit", "City", "credit.add.amount", "calls.block.kinds", "Obs"]  # fmt: skip

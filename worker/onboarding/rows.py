@@ -225,7 +225,8 @@ class Maker:
     def _told(self, row: Row, type: str, data: Mapping[str, Any], problem: Problem) -> Finding:
         path = problem.field or ""
         source = self._source(type, path)
-        value = shown(take(data, path.split("[")[0]), self._secret(type, path))
+        field = path.split("[")[0]  # of a list the whole: it stands in one cell
+        value = shown(take(data, field), self._secret(type, field))
         columns = ", ".join(source.columns) if source else ""
         return Finding(
             row.number,
