@@ -355,6 +355,17 @@ async def test_pause_resume_and_rate_are_seen_and_recorded(journal: StoredJourna
         await batches.pause("saturday", "ana", "no")
 
 
+async def test_a_batch_is_begun_with_its_rate_and_keeps_it_when_it_goes_on(
+    journal: StoredJournal, batches: Batches
+) -> None:
+    """Were it set after, whoever is killed between would be followed by a run without any rate."""
+    assert (await batches.begin(new(rate=2.5))).rate == 2.5
+    assert (await batches.begin(new(rate=7.0))).rate == 2.5
+    begun, resumed = await select(journal, "SELECT what, record FROM audit ORDER BY id")
+    assert (begun["what"], '"rate":2.5' in begun["record"]) == ("batch_begun", True)
+    assert '"rate"' not in resumed["record"]
+
+
 async def test_bad_rows_are_kept_until_the_next_run(batches: Batches) -> None:
     batch = await batches.begin(new())
     await batches.keep_bad(batch, [(7, {"who": "?"}, {"code": "invalid_field", "message": "no"})])

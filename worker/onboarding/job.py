@@ -35,6 +35,7 @@ class Wish:
     by: str = ""
     problems: Path | None = None
     undo_of: str | None = None
+    rate: float | None = None  # rows a second; one that goes on keeps what a person has set meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,7 @@ async def opened(job: Job, batches: Batches, found: Checked) -> Batch:
             wish.by,
             wish.undo_of,
             wish.undoable,
+            wish.rate or None,
         )
     )
     return batch if batch.state == "sending" else await batches.reopen(job.name, wish.by)

@@ -212,7 +212,7 @@ class Workshop:
         return jobs.Wish(
             upload.batch, bool(asked.get("resume")), bool(asked.get("skip_bad")), asked.get("max_rows"),
             asked.get("max_share_bad"), bool(asked.get("repeats")), bool(upload.plan.get("undoable")),
-            str(asked.get("by", "")), held.beside("problems.csv"),
+            str(asked.get("by", "")), held.beside("problems.csv"), rate=asked.get("rate"),
         )  # fmt: skip
 
     async def _check(self, upload: Upload) -> None:
@@ -252,9 +252,6 @@ class Workshop:
 
     async def _send(self, upload: Upload, job: jobs.Job, found: Checked) -> None:
         batch = await jobs.opened(job, self.batches, found)
-        rate, by = upload.wish.get("rate"), str(upload.wish.get("by", ""))
-        if rate and job.known is None:  # one that goes on keeps what a person has set meanwhile
-            batch = await self.batches.set_rate(batch.name, rate, by, "as it was sent off")
         bulk = self._means.bulk()
         terms = Terms(bool(upload.wish.get("retry_failed")))
         sender = Sender(self.batches, batch, bulk, None, Progress(total=found.rows), terms)
