@@ -40,7 +40,7 @@ ALONE := tests/integration/test_fresh_machine.py $(wildcard tests/acceptance/tes
 
 test: $(DEVELOPMENT) ## all tests, with private services (TESTS="tests/unit -x" narrows them)
 	@$(PY) -m tests.services.machine .run/before-packages.json
-	@$(PACKAGES) rabbitmq-server postgresql mariadb-server-core mariadb-client-core nodejs npm chromium
+	@$(PACKAGES) rabbitmq-server postgresql mariadb-server-core mariadb-client-core libfaketime nodejs npm chromium
 	@$(if $(TESTS),$(PY) -m pytest $(TESTS),\
 		$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(addprefix --ignore=,$(ALONE)) && $(PY) -m pytest $(ALONE))
 

@@ -119,7 +119,7 @@ def after_warming(fault: Callable[[Peer], None]) -> Callable[[Peer], None]:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("fault", FAULTS)
 @both_loops
-async def test_whatever_the_server_does_a_request_arrives_at_most_once(
+async def test_rule_2_2_whatever_the_server_does_a_request_arrives_at_most_once(
     fault: str, method: str, fresh: bool
 ) -> None:
     script, expected = FAULTS[fault]

@@ -274,7 +274,7 @@ def drip(peer: Peer, what: bytes) -> None:
 
 @pytest.mark.parametrize("script", [drips_a_body, drips_a_head, drips_continues, says_nothing])
 @both_loops
-async def test_one_deadline_covers_all_and_nobody_can_drip_past_it(script: object) -> None:
+async def test_rule_2_3_one_deadline_covers_all_and_nobody_can_drip_past_it(script: object) -> None:
     with serving(script) as server:  # type: ignore[arg-type]  # one of the scripts above
         http = transport(timeout=SHORT)
         outcome = await http.send(probe(server))

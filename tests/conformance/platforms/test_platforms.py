@@ -279,7 +279,7 @@ async def test_secrets_are_in_nothing_that_is_left_behind(
     assert leaks(secrets, places) == []
 
 
-async def test_what_is_denied_is_not_asked_for(bench: Bench) -> None:
+async def test_rule_7_5_what_is_denied_is_not_asked_for(bench: Bench) -> None:
     sim = await bench.serve()
     acts = bench.subject.acts()
     await bench.run(**PATIENT, deny=["*"])
