@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import secrets
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pytest
 
 from tests.batches.files import write_xlsx
@@ -20,7 +23,7 @@ from tests.support.console import Front, said
 from worker.journal.batches import Batches, NewBatch, Offered
 from worker.journal.journal import StoredJournal
 from worker.journal.uploads import Uploads
-from worker.onboarding import workshop
+from worker.onboarding import streamed, workshop
 from worker.onboarding.held import Held
 
 FILE = b"username,domain\nana,sip.example\nbea,sip.example\n"
@@ -243,6 +246,29 @@ async def test_a_file_that_waits_for_its_turn_says_so_and_can_be_taken_back(
         assert (answer.status_code, "pause or cancel" in answer.text) == (409, True)
         found_, _ = await front.journal.records(actor="olga")
         assert "batch_taken_back" in {one["what"] for one in found_}
+
+
+async def test_a_report_stands_under_no_name_on_the_disk_while_it_is_made(
+    front: Front, journal: StoredJournal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, seen, append = tmp_path / "temporary", [], streamed._append
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+
+    def looked(*given: Any) -> None:
+        append(*given)
+        seen.extend(folder.iterdir())
+
+    monkeypatch.setattr(streamed, "_append", looked)
+    made = bytearray()
+    batches = Batches(journal)
+    async for part in streamed.report(batches, await batches.needed("spring"), "xlsx"):
+        made += part
+        seen.extend(folder.iterdir())
+    assert seen == []
+    book = openpyxl.load_workbook(io.BytesIO(made))
+    assert book.sheetnames == ["rows", "summary"]
+    assert [row[0] for row in book["rows"].iter_rows(values_only=True)] == ["row", 2, 3, 4]
 
 
 def rehearsed(content: bytes, most: int) -> dict[str, Any]:

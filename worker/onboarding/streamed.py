@@ -16,6 +16,7 @@ from worker.onboarding.escape import escaped
 from worker.onboarding.report import COLUMNS, Summary, cells, summary_rows
 
 Form = Literal["csv", "xlsx"]
+DESCRIPTORS = Path("/proc/self/fd")  # by these, what has no name has a path
 
 
 async def report(batches: Batches, batch: Batch, form: Form) -> AsyncIterator[bytes]:
@@ -57,10 +58,11 @@ async def _csv(batches: Batches, batch: Batch) -> AsyncIterator[bytes]:
 
 
 async def _xlsx(batches: Batches, batch: Batch) -> AsyncIterator[bytes]:
+    """Its files have no name: they hold customers in clear, and go with the process, however that ends."""
     from openpyxl import Workbook
 
     book, summary = Workbook(write_only=True), Summary()
-    sheet = book.create_sheet("rows")
+    sheet = _sheet(book, "rows")
     names: tuple[str, ...] | None = None
     async for lines in _portions(batches, batch):
         if names is None:
@@ -71,15 +73,32 @@ async def _xlsx(batches: Batches, batch: Batch) -> AsyncIterator[bytes]:
         await asyncio.to_thread(_append, sheet, lines, names)
     if names is None:
         sheet.append(["row", *COLUMNS])
-    second = book.create_sheet("summary")
+    second = _sheet(book, "summary")
     for row in summary_rows(batch, summary):
         second.append([escaped(cell) for cell in row])
-    with tempfile.TemporaryDirectory(prefix="worker-report-") as folder:
-        path = Path(folder) / "report.xlsx"
-        await asyncio.to_thread(book.save, path)
-        with path.open("rb") as file:
-            while part := await asyncio.to_thread(file.read, PART):
-                yield part
+    with tempfile.TemporaryFile() as file:
+        await asyncio.to_thread(book.save, file)
+        file.seek(0)
+        while part := await asyncio.to_thread(file.read, PART):
+            yield part
+
+
+def _sheet(book: Any, title: str) -> Any:
+    """A sheet whose rows wait in a nameless file; openpyxl's own has a name, and outlives a process that is killed."""
+    from openpyxl.worksheet._writer import WorksheetWriter
+
+    sheet = book.create_sheet(title)
+    if not DESCRIPTORS.is_dir():  # not Linux: as openpyxl does it
+        return sheet
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - until it is in the archive
+
+    class Nameless(WorksheetWriter):
+        def cleanup(self) -> None:
+            file.close()
+
+    sheet._writer = Nameless(sheet, str(DESCRIPTORS / str(file.fileno())))
+    sheet._writer.write_top()
+    return sheet
 
 
 def _append(sheet: Any, lines: Sequence[Line], names: Sequence[str]) -> None:
