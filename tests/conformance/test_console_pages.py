@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import threading
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+from argon2 import PasswordHasher
 
 from tests.conformance.support import (
     ALICE,
@@ -22,6 +25,7 @@ from tests.conformance.support import (
     parked,
     records,
     refused,
+    select,
     settle,
     states,
 )
@@ -29,6 +33,7 @@ from tests.conformance.test_console_journal import KEPT, five
 from tests.support.amqp import eventually
 from tests.support.console import HERE, PASSWORD, Front, said
 from worker.console.door import BY_ITSELF
+from worker.journal import console_people as people
 from worker.journal.journal import StoredJournal
 from worker.messages.errors import Code, Problem
 
@@ -422,6 +427,36 @@ async def test_pages_speak_portuguese_to_who_asks_for_it(front: Front) -> None:
     asked = front.client(**{"accept-language": "pt-BR,pt;q=0.9"})
     assert 'lang="pt-BR"' in (await asked.get("/sign-in")).text
     assert (await ana.get("/language/xx?back=//evil.example")).headers["location"] == "/"
+
+
+class Slow(PasswordHasher):
+    """Takes as long over a password as the test wants."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:
+        self.begun.set()
+        assert self.go.wait(30)
+        return super().verify(hash, password)
+
+
+async def test_a_password_that_is_changed_while_it_is_looked_at_lets_nobody_in(
+    front: Front, journal: StoredJournal
+) -> None:
+    await front.user("ana", "operator")
+    other = await front.office.hashed("another password, as long")
+    front.office._hasher = slow = Slow()
+    coming = asyncio.create_task(front.client().post("/sign-in", data={"name": "ana", "password": PASSWORD}))
+    try:
+        await eventually(slow.begun.is_set)
+        await journal.run(lambda tx: people.put_user(tx, "ana", "operator", other, "boss"))
+    finally:
+        slow.go.set()
+    assert (await coming).status_code != 303
+    assert await select(journal, "SELECT * FROM console_sessions") == []
+    assert (await records(journal))[-1]["what"] == "sign_in_denied"
 
 
 async def test_an_admin_makes_users_and_tokens_and_ends_them(front: Front, journal: StoredJournal) -> None:

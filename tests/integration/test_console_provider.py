@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+from joserfc import jws
 from joserfc.jwk import OctKey
 
 from tests.conformance.support import Place, records
@@ -114,10 +115,21 @@ def by_public_key(liar: Liar) -> None:
     liar.forge = forge
 
 
+def half_a_character(liar: Liar) -> None:
+    """JSON can write one; the library, which writes UTF-8, would not."""
+
+    def sign(claims: dict[str, Any]) -> str:
+        text = json.dumps(claims | {"nonce": "\ud800"}).encode()
+        return jws.serialize_compact(liar.header, text, liar.signs, algorithms=["RS256"])
+
+    liar.forge = sign
+
+
 LIES = {
     "nonce of another sign-in": (claim(nonce="x" * 64), "the nonce differs"),
     "no nonce": (claim(nonce=NOTHING), "the nonce differs"),
     "nonce that is no text": (claim(nonce=["x"]), "the nonce differs"),
+    "nonce with half a character": (half_a_character, "cannot be read"),
     "another issuer": (claim(iss="https://evil.example"), "invalid_claim, iss"),
     "another audience": (claim(aud="shop"), "invalid_claim, aud"),
     "audience of others": (claim(aud=["shop", "till"]), "invalid_claim, aud"),

@@ -135,11 +135,13 @@ class Office:
             )
         known = user.password_hash if user else ""  # empty: a provider lets that person in, no password does
         good = await self._is(password, known or await self._nobody())
-        if user is None or user.disabled or not known or not good:
-            self._wrong.setdefault(origin, []).append(loop.time())
-            await run(lambda tx: people.wrong_password(tx, name, origin))
-            return None
-        return await run(lambda tx: people.sign_in(tx, user.name, origin))
+        if user is not None and not user.disabled and known and good:
+            secret = await run(lambda tx: people.sign_in_as(tx, user, origin))
+            if secret is not None:
+                return secret
+        self._wrong.setdefault(origin, []).append(loop.time())
+        await run(lambda tx: people.wrong_password(tx, name, origin))
+        return None
 
     async def _nobody(self) -> str:
         """Some hash: an unknown name takes as long as a known one."""

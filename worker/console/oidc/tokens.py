@@ -50,6 +50,7 @@ def verified(token: str, keys: Sequence[Key], issuer: str, client_id: str, nonce
     try:
         claims = jwt.decode(token, lambda seen: _fitting(seen, keys), algorithms=ALGORITHMS).claims
         _registry(issuer, client_id).validate(claims)
+        _check_rest(claims, client_id, nonce)
     except (UnknownKey, Trouble):
         raise
     except JoseError as error:
@@ -57,7 +58,6 @@ def verified(token: str, keys: Sequence[Key], issuer: str, client_id: str, nonce
     except Exception as error:
         # Whatever a parser stumbles over in a stranger's bytes: it is no token.
         raise Trouble("untrue", f"its ID token cannot be read ({type(error).__name__})") from None
-    _check_rest(claims, client_id, nonce)
     return claims
 
 
