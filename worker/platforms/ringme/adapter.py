@@ -10,7 +10,7 @@ from typing import Any
 from worker.domain.effect import Effect
 from worker.domain.outcome import Busy, Done, Exchange, Ill, NotSent, Outcome, Refused, Unclear
 from worker.messages.errors import Code
-from worker.messages.rest.operations import Operation, Place, Table
+from worker.messages.rest.operations import Datum, Operation, Place, Table
 from worker.platforms.port import Guard, Memory, Order, Reply, Rows, Step, Unread
 from worker.platforms.preview import Existing, Preview
 from worker.platforms.reading import not_sent, within
@@ -26,18 +26,12 @@ from worker.platforms.ringme.steps import NumberStep, RuleStep, operation
 from worker.settings.ringme import RingmeSettings
 
 CONTROL_READ = "user.me"
-# What a PUT may clear by leaving it out, and the read that shows it.
+# What a PUT may clear by leaving it out, and the read that shows it: before the call, and what became of it.
 MERGED: Mapping[str, str] = {
     "client.update": "client.get",
     "client_info.update": "client_info.get",
     "extension.update": "extension.get",
     "phone.update": "phone.get",
-}
-# PUT -> the read that shows what became of it.
-SHOWN_BY: Mapping[str, str] = {
-    **MERGED,
-    "dial_rule.update": "dial_rule.get",
-    "application.update": "application.get",
 }
 NO_WAY_BACK = (
     "there is no list of rules in place, and nothing says how one is taken away again: set unblocked_rule_id, the "
@@ -131,15 +125,18 @@ class RingmePlatform(RestPlatform):
 
     async def unchanged(self, step: RestStep, value: Any) -> Outcome | None:
         """A 200 says less than the record that comes with it: not every field is open to every client. What the
-        answer shows as it was is read once more, and where nothing of the order was done, it was refused."""
-        endpoint = SHOWN_BY.get(step.operation.endpoint)
-        if endpoint is None or not stale(step, value):
+        answer shows as it was is read once more, and where nothing of the order was done, it was refused.
+
+        Where the record was not read before, nothing tells what stayed from what RingMe writes in its own way.
+        """
+        endpoint = MERGED.get(step.operation.endpoint)
+        if endpoint is None or step.was is None or not stale(step, step.was, value):
             return None
         found, _ = await self._beside(step, operation(self.table, endpoint), step.params)
         if not isinstance(found, Mapping):
             return Unclear("not_shown")
-        left = stale(step, found)
-        if not left or len(left) < len(compared(step)):
+        left = stale(step, step.was, found)
+        if not left or set(left) != anew(step, step.was):
             return None  # the output names what is otherwise
         why = f"RingMe answered that it was done, and {', '.join(left)} stayed as it was: it is not open to our application"
         return Refused(Code.PLATFORM_REFUSED, why, certain=True)
@@ -229,29 +226,35 @@ class RingmePlatform(RestPlatform):
         return Refused(Code.CANNOT_UPDATE_SAFELY, NOT_KNOWN, certain=True) if before is None else before
 
 
-def compared(step: RestStep) -> list[str]:
-    """Names of what was ordered and a record may show."""
+def sent(step: RestStep) -> list[Datum]:
+    """What was ordered, without what was read and sent along."""
     return [
-        each.name
+        each
         for each in step.operation.asked
         if each.place is Place.BODY
-        and not each.secret
         and each.name in step.params
         and (step.ordered is None or each.name in step.ordered)
     ]
 
 
-def stale(step: RestStep, record: Any) -> list[str]:
-    """Names of what a record shows as it was before the call, or, where that is not known, not as it was ordered."""
+def anew(step: RestStep, was: Mapping[str, Any]) -> set[str]:
+    """Names of what was ordered otherwise than it was; no record shows that of a secret."""
+    return {
+        each.name
+        for each in sent(step)
+        if each.secret or not same(was.get(each.wire), step.params[each.name])
+    }
+
+
+def stale(step: RestStep, was: Mapping[str, Any], record: Any) -> list[str]:
+    """Names of what a record shows as it was before the call, and not as it was ordered."""
     if not isinstance(record, Mapping):
         return []
-    wires = {each.name: each.wire for each in step.operation.asked}
     found = []
-    for name in compared(step):
-        now = record.get(wires[name], step.params[name])
-        before = now if step.was is None else step.was.get(wires[name])
-        if not same(now, step.params[name]) and same(now, before):
-            found.append(name)
+    for each in sent(step):
+        now = record.get(each.wire, step.params[each.name])
+        if not each.secret and not same(now, step.params[each.name]) and same(now, was.get(each.wire)):
+            found.append(each.name)
     return found
 
 
