@@ -75,14 +75,14 @@ async def test_the_page_of_a_command_names_what_it_waits_for_and_its_trace(
 ) -> None:
     ana = await front.person("ana", "operator")
     known = await numbers(journal)
-    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    trace = "00-4bf92f354bf92f354bf92f354bf92f35-00f067aa0ba902b7-01"
     await change(
         journal,
         f"UPDATE commands SET traceparent = '{trace}', received_at = received_at - 18000 WHERE id = {known['m-5']}",
     )
     page = (await ana.get(f"/commands/{known['m-5']}")).text
     assert f'Waits behind</dt><dd><a href="/commands/{known["m-4"]}">' in page
-    assert "<dd>4bf92f3577b34da6a3ce929d0e0e4736</dd>" in page
+    assert "<dd>4bf92f354bf92f354bf92f354bf92f35</dd>" in page
     assert "waited 5 h" in page
     assert "Events that wait to be published" in (await ana.get(f"/commands/{known['m-2']}")).text
 

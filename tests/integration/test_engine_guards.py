@@ -6,8 +6,12 @@ import json
 import time
 from typing import Any
 
+import pytest
+
 from tests.support.engine import PATIENT, PLATFORM, Stand, any_journal, eventually, stand, templates
+from worker.domain.outcome import Ill, NotSent
 from worker.engine.engine import Engine
+from worker.platforms.transport import boottime
 
 __all__ = ["stand", "templates"]
 
@@ -102,6 +106,27 @@ async def test_rule_7_2_the_circuit_opens_when_the_platform_is_away_and_nothing_
         "circuit_opened",
         "circuit_closed",
     ]
+
+
+@pytest.mark.parametrize("why", ["broken", "held"])
+async def test_rule_7_2_a_heartbeat_from_before_does_not_open_a_platform_again(
+    stand: Stand, why: str
+) -> None:
+    """It was read before this process stopped the platform, and its answer came after."""
+    await stand.start(**PATIENT, breaker_after=1)
+    line = stand.engine.lines[PLATFORM]
+    await stand.engine.stop(0.2)
+    line.stopping = False
+    asked, before = boottime(), (await stand.journal.heartbeat("us", [PLATFORM]))[PLATFORM]
+    if why == "held":
+        await line.hold(Ill("login refused", credentials=True))
+    else:
+        await line._note(NotSent("timeout"))
+    assert line.closed
+    line.learn(before, asked)
+    assert line.closed
+    line.learn((await stand.journal.heartbeat("us", [PLATFORM]))[PLATFORM], boottime())
+    assert line.closed
 
 
 @any_journal

@@ -102,7 +102,9 @@ async def test_started_with_held_commands_come_in_and_wait_until_somebody_resume
 ) -> None:
     async with Workers(tmp_path, rabbit_url, {PLATFORM: simulator.url}) as workers:
         one = await workers.start(held=True)
-        assert "start --held" in json.dumps(await one.readiness())
+        assert "paused" in json.dumps(await one.readiness())
+        listed = await workers.worker("platforms", "list")
+        assert "start --held" in listed.out, "why is not for everybody who can reach the port"
         async with Listener(rabbit_url) as results, Sender(rabbit_url) as sender:
             await sender.send(command("calls.block.v1", about()))
             await eventually(lambda: waiting(workers), what="the command in the journal")

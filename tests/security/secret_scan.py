@@ -48,6 +48,7 @@ LEAST_CHANCE = {"base64": 4.2, "hex": 3.3}  # bits a sign; a name made of words 
 KNOWN: dict[str, str] = {
     f"docs/images/console-{name}.png": "a picture of the console with people who do not exist"
     for name in (
+        "batch",
         "command",
         "commands",
         "commands-narrow",

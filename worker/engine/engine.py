@@ -15,6 +15,7 @@ from worker.engine.runner import Runner, new_owner
 from worker.journal.journal import StoredJournal
 from worker.journal.port import JournalDown
 from worker.platforms.port import Platform
+from worker.platforms.transport import boottime
 from worker.settings import PlatformSettings
 from worker.telemetry import Telemetry
 
@@ -97,11 +98,12 @@ class Engine:
             await _rest(self._beat, BEAT - BREATH)
 
     async def _beat_once(self) -> None:
+        asked = boottime()
         states = await self._journal.heartbeat(self.owner, list(self.lines))
         self.last_beat = asyncio.get_running_loop().time()
         for name, state in states.items():
             line, stopped = self.lines[name], self.lines[name].state.stopped
-            line.learn(state)
+            line.learn(state, asked)
             self._show(line)
             if state.stopped or state.open_windows:
                 self._keepers[name].wake()

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
+from math import inf
+from typing import Any
 
 import structlog
 from tenacity import AsyncRetrying, retry_if_result, stop_after_attempt, wait_random_exponential
@@ -46,6 +48,7 @@ class Line:
         self.platform = platform
         self.settings = settings
         self.state = PlatformState(platform.name)
+        self._stopped_at = -inf  # when this process last broke the circuit or held the platform
         self.stopping = False
         self.joining = False  # other processes do not know of us yet: we claim nothing
         self.patience = Patience(settings.retry_first, settings.retry_most, settings.retry_for)
@@ -89,8 +92,11 @@ class Line:
         """Seconds since its attempt began: at a rate that was lowered far, a turn may be minutes away."""
         return boottime() - self.guards[claim.id, claim.fence].began
 
-    def learn(self, state: PlatformState) -> None:
-        """What the last heartbeat said of the platform and of those who share it."""
+    def learn(self, state: PlatformState, asked: float = inf) -> None:
+        """What the last heartbeat, begun at `asked`, said of the platform and of those who share it."""
+        if asked <= self._stopped_at and not state.stopped:  # it may have been read before we stopped it
+            mine = self.state
+            state = replace(state, held=mine.held, held_text=mine.held_text, broken_since=mine.broken_since)
         if self.state.broken_since and not state.broken_since:
             self._breaker.reset()
         self.state = state
@@ -213,9 +219,7 @@ class Line:
         except JournalDown:
             log.warning("journal.away", platform=self.name, why="the open circuit was not written")
             return
-        self.state = replace(
-            self.state, broken_since=self.state.broken_since or 1.0
-        )  # until the next heartbeat
+        self._stop(broken_since=self.state.broken_since or 1.0)
 
     async def hold(self, ill: Ill) -> None:
         """Not a command is at fault but the login or the platform: everything of it waits (rule 2.4)."""
@@ -227,7 +231,11 @@ class Line:
         except JournalDown:
             log.warning("journal.away", platform=self.name, why="the hold was not written")
             return
-        self.state = replace(self.state, held=code.value, held_text=ill.text)  # until the next heartbeat
+        self._stop(held=code.value, held_text=ill.text)
+
+    def _stop(self, **why: Any) -> None:
+        """Until the next heartbeat says the same."""
+        self.state, self._stopped_at = replace(self.state, **why), boottime()
 
     def _count(self, endpoint: str, outcome: Outcome) -> None:
         self._telemetry.calls.labels(self.name, endpoint, type(outcome).__name__.lower()).inc()

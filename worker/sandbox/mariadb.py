@@ -26,6 +26,7 @@ _SERVERS = ("mariadbd", "mysqld")
 _START = 60.0  # seconds; a recovery after `kill` included
 _GRACE = 20.0  # seconds for a clean stop
 _USERS = ("mysql", "nobody")  # whom root asks to run it
+FREEZING = 10.0  # seconds, on a busy machine
 OWNER = "private"
 
 
@@ -103,7 +104,9 @@ class PrivateMariaDb:
     def freeze(self) -> None:
         """It takes connections and says nothing more, until `thaw`."""
         if self._server is not None:
-            self._server.send(signal.SIGSTOP)
+            server = self._server
+            server.send(signal.SIGSTOP)
+            wait_until(lambda: server.stopped, FREEZING, every=0.01)
 
     def thaw(self) -> None:
         if self._server is not None:

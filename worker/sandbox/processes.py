@@ -52,6 +52,12 @@ class Child:
     def running(self) -> bool:
         return self._process.poll() is None
 
+    @property
+    def stopped(self) -> bool:
+        """All its threads stand still after a SIGSTOP: until then one of them may go on."""
+        threads = Path(f"/proc/{self.pid}/task").glob("*/stat")
+        return all(stat.read_text().rpartition(")")[2].split()[0] in "Tt" for stat in threads)
+
     def send(self, number: signal.Signals) -> None:
         """To the process alone; one that has ended is left in peace."""
         if self.running:
