@@ -25,7 +25,7 @@ def measured(folder: Path, file: Path) -> None:
 
 
 async def check(folder: Path, file: Path) -> None:
-    from worker.journal.batches import Batches
+    from worker.journal.batches.batches import Batches
     from worker.journal.core import Core
     from worker.journal.opening import open_journal
     from worker.journal.vault import Vault, new_key

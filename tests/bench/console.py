@@ -16,9 +16,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from worker.journal import console_fold
-from worker.journal.console import ConsoleJournal
-from worker.journal.console_lists import Wanted
+from worker.journal.console import fold as console_fold
+from worker.journal.console.access import ConsoleJournal
+from worker.journal.console.lists import Wanted
 from worker.journal.core import Core
 from worker.journal.opening import open_journal
 from worker.journal.vault import Vault, new_key

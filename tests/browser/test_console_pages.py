@@ -15,7 +15,7 @@ from tests.conformance.support import earlier
 from tests.support.console import PASSWORD, Front
 from worker.console.server import Console
 from worker.console.texts import PORTUGUESE
-from worker.journal.console_people import IDLE
+from worker.journal.console.people import IDLE
 from worker.journal.journal import StoredJournal
 
 PAGES = (

@@ -36,7 +36,7 @@ from tests.support.console import PASSWORD, Front
 from worker.console.server import Console
 from worker.domain.lifecycle import EffectSeen
 from worker.domain.outcome import Exchange
-from worker.journal.batches import Batches, NewBatch, Offered, Send, content_mac, row_hash
+from worker.journal.batches.batches import Batches, NewBatch, Offered, Send, content_mac, row_hash
 from worker.journal.journal import StoredJournal
 from worker.messages.errors import Code, Problem
 

@@ -32,7 +32,7 @@ from tests.conformance.support import (
     take_all,
 )
 from worker.domain.lifecycle import EffectSeen, State
-from worker.journal.acts import ActRefused
+from worker.journal.commands.acts import ActRefused
 from worker.journal.journal import StoredJournal
 from worker.messages.errors import Code
 

@@ -10,8 +10,7 @@ import pytest
 from tests.conformance.support import admit, bad, done, order, select, settle
 from worker.domain.effect import Risk
 from worker.domain.lifecycle import EffectSeen, State
-from worker.journal.batch_care import cancel_late, purge
-from worker.journal.batches import (
+from worker.journal.batches.batches import (
     Batch,
     BatchBusy,
     Batches,
@@ -23,6 +22,7 @@ from worker.journal.batches import (
     content_mac,
     row_hash,
 )
+from worker.journal.batches.care import cancel_late, purge
 from worker.journal.journal import StoredJournal
 from worker.journal.port import Settlement
 from worker.messages.errors import Code, Problem
@@ -234,7 +234,7 @@ async def test_a_retry_of_failed_rows_goes_on_behind_what_a_person_ran_again(
 async def test_one_run_of_a_batch_at_a_time(
     place: Any, batches: Batches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.journal.batches.LETS_GO", 0.0)
+    monkeypatch.setattr("worker.journal.batches.batches.LETS_GO", 0.0)
     other = Batches(await place.open())  # of another process
     async with batches.running("friday"):
         with pytest.raises(BatchBusy, match="another run of batch friday"):

@@ -21,10 +21,10 @@ from tests.conformance.support import (
     states,
 )
 from tests.conformance.test_console_journal import KEPT
-from worker.journal import console_bulk as bulk
-from worker.journal.console import ConsoleJournal
-from worker.journal.console_lists import Wanted
-from worker.journal.console_work import work
+from worker.journal.console import bulk
+from worker.journal.console.access import ConsoleJournal
+from worker.journal.console.lists import Wanted
+from worker.journal.console.work import work
 from worker.journal.journal import StoredJournal
 from worker.messages.errors import Code, Problem
 

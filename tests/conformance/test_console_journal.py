@@ -24,11 +24,10 @@ from tests.conformance.support import (
     refused,
     settle,
 )
-from worker.journal import console_bulk as bulk
-from worker.journal import console_people as people
-from worker.journal import console_tables
-from worker.journal.console import ConsoleJournal
-from worker.journal.console_lists import Wanted
+from worker.journal.console import bulk, people
+from worker.journal.console import tables as console_tables
+from worker.journal.console.access import ConsoleJournal
+from worker.journal.console.lists import Wanted
 from worker.journal.journal import StoredJournal
 from worker.messages.errors import Code, Problem
 

@@ -33,7 +33,7 @@ from tests.conformance.test_console_journal import KEPT, five
 from tests.support.amqp import eventually
 from tests.support.console import HERE, PASSWORD, Front, said
 from worker.console.door import BY_ITSELF
-from worker.journal import console_people as people
+from worker.journal.console import people
 from worker.journal.journal import StoredJournal
 from worker.messages.errors import Code, Problem
 

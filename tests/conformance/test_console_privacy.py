@@ -9,7 +9,7 @@ import pytest
 from tests.conformance.support import Place, change, records
 from tests.conformance.test_console_journal import KEPT, five
 from tests.support.console import Front
-from worker.journal import console_people as people
+from worker.journal.console import people
 from worker.journal.journal import StoredJournal
 
 KEY = "sip-br:subscriber:davi@example.org"

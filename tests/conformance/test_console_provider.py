@@ -17,8 +17,8 @@ from tests.conformance.test_console_journal import KEPT
 from tests.support.console import HERE, PASSWORD, Browser, Front, said
 from tests.support.provider import Running, Visitor, provider
 from worker.console.oidc.provider import Provider
-from worker.journal import console_people as people
-from worker.journal.console_guests import enter
+from worker.journal.console import people
+from worker.journal.console.guests import enter
 from worker.journal.journal import StoredJournal
 
 

@@ -13,9 +13,9 @@ from tests.support.amqp import eventually
 from tests.support.console import Front
 from worker.bootstrap import purges
 from worker.console.office import MOST_ORIGINS
-from worker.journal import console_people as people
-from worker.journal.console import ConsoleJournal
-from worker.journal.console_lists import Wanted
+from worker.journal.console import people
+from worker.journal.console.access import ConsoleJournal
+from worker.journal.console.lists import Wanted
 from worker.journal.journal import StoredJournal
 
 YEAR = 366 * 86400

@@ -27,8 +27,8 @@ from tests.conformance.support import (
 )
 from tests.conformance.test_console_journal import KEPT
 from tests.support.console import Front
-from worker.journal import chain
-from worker.journal.acts import ActRefused
+from worker.journal.commands import chain
+from worker.journal.commands.acts import ActRefused
 from worker.journal.journal import StoredJournal
 
 CARL = "sip-br/subscriber/carl@example.org"

@@ -20,9 +20,9 @@ from tests.conformance.support import (
     take_all,
 )
 from worker.domain.effect import Risk
+from worker.journal.batches.uploads import Uploads
 from worker.journal.journal import StoredJournal
 from worker.journal.port import JournalError
-from worker.journal.uploads import Uploads
 from worker.journal.vault import Vault, new_key
 from worker.journal.whole import metadata
 

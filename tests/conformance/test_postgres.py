@@ -27,13 +27,13 @@ from tests.conformance.support import (
     settle,
     states,
 )
-from worker.journal.acts import cancel
-from worker.journal.admission import Desk
+from worker.journal.batches.uploads import Uploads
+from worker.journal.commands.acts import cancel
+from worker.journal.commands.admission import Desk
+from worker.journal.commands.sweeps import tell_delayed
 from worker.journal.driver import Tx
 from worker.journal.journal import StoredJournal
 from worker.journal.port import JournalDown, JournalError
-from worker.journal.sweeps import tell_delayed
-from worker.journal.uploads import Uploads
 from worker.journal.vault import new_key
 from worker.sandbox.postgres import PrivatePostgres
 

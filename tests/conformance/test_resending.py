@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import pytest
 
 from tests.conformance.support import CRM, admit, bad, order, records
-from worker.journal.acts import ActRefused
+from worker.journal.commands.acts import ActRefused
 from worker.journal.journal import StoredJournal
-from worker.journal.mending import Sheet
-from worker.journal.resending import Rules, Unsent, drop, look, send
+from worker.journal.quarantine.mending import Sheet
+from worker.journal.quarantine.resending import Rules, Unsent, drop, look, send
 
 RULES = Rules({"sip-br": "sippulse"}, 262_144)
 ABOUT = {"platform": "sip-br", "subscriber": {"username": "ana", "domain": "sip.example"}}

@@ -20,7 +20,7 @@ import aiohttp
 from tests.faults.arena import Arena
 from tests.support.storm import DOMAIN, PLATFORM
 from tests.support.worker import WorkerProcess
-from worker.journal import console_people
+from worker.journal.console import people as console_people
 from worker.journal.journal import StoredJournal
 
 AMOUNT = Decimal("7.00")

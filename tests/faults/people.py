@@ -22,7 +22,7 @@ from tests.faults.history import Act, Heard
 from tests.faults.workload import Event
 from tests.support.storm import DOMAIN, PLATFORM
 from worker.bootstrap import open_stored_journal
-from worker.journal.acts import ActRefused
+from worker.journal.commands.acts import ActRefused
 from worker.journal.journal import StoredJournal
 from worker.journal.port import JournalDown, JournalError
 from worker.settings import load

@@ -21,7 +21,7 @@ from tests.conformance.test_console_journal import KEPT, five
 from tests.support.amqp import eventually
 from tests.support.console import Front
 from worker.console.api import document
-from worker.journal import console_people as people
+from worker.journal.console import people
 from worker.journal.vault import Vault, new_key
 
 schema = schemathesis.openapi.from_dict(document())

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conformance.support import PLATFORM, Place, claim, order, select
 from tests.support.console import Front
-from worker.journal.batches import Batches, NewBatch
+from worker.journal.batches.batches import Batches, NewBatch
 
 PAGES = (
     "/",

@@ -27,7 +27,7 @@ from worker.console.oidc import turnstile
 from worker.console.oidc.provider import Provider
 from worker.console.oidc.trouble import PROBLEMS
 from worker.console.texts import PORTUGUESE
-from worker.journal import console_people as people
+from worker.journal.console import people
 from worker.journal.journal import StoredJournal
 
 NOW = int(time.time())

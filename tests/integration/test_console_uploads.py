@@ -20,9 +20,9 @@ from tests.batches.files import write_xlsx
 from tests.conformance.support import Place, select
 from tests.support.amqp import eventually
 from tests.support.console import Front, said
-from worker.journal.batches import Batches, NewBatch, Offered
+from worker.journal.batches.batches import Batches, NewBatch, Offered
+from worker.journal.batches.uploads import Uploads
 from worker.journal.journal import StoredJournal
-from worker.journal.uploads import Uploads
 from worker.onboarding import streamed, workshop
 from worker.onboarding.held import Held
 

@@ -18,7 +18,7 @@ from tests.support.engine import (
     stand,
     templates,
 )
-from worker.journal.acts import ActRefused
+from worker.journal.commands.acts import ActRefused
 
 __all__ = ["stand", "templates"]
 

@@ -20,8 +20,8 @@ from worker.console.metrics import Metrics
 from worker.console.office import Office
 from worker.console.oidc.provider import Provider
 from worker.console.runner import Runner
-from worker.journal import console_people as people
-from worker.journal.console import ConsoleJournal
+from worker.journal.console import people
+from worker.journal.console.access import ConsoleJournal
 from worker.journal.journal import StoredJournal
 from worker.onboarding.desk import Desk
 from worker.onboarding.workshop import Means

@@ -10,7 +10,7 @@ import pytest
 from worker.console.charts import bars, spark
 from worker.console.office import for_viewer, masked_key
 from worker.console.texts import ENGLISH, PORTUGUESE, translated
-from worker.journal.console_fold import STEPS, names_of, pattern, percentile, step_of
+from worker.journal.console.fold import STEPS, names_of, pattern, percentile, step_of
 
 FOLDER = Path(__file__).parents[2] / "worker" / "console" / "templates"
 TEMPLATES = sorted(FOLDER.glob("*.html"))

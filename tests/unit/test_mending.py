@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from worker.journal.mending import NotMendable, Sheet, mended, taken_apart, wrong_with
+from worker.journal.quarantine.mending import NotMendable, Sheet, mended, taken_apart, wrong_with
 from worker.messages.envelope import STRUCTURED, Envelope
 from worker.messages.errors import Problem
 

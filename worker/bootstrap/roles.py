@@ -55,7 +55,7 @@ def _office(worker: Worker, readiness: Readiness) -> Office:
     from worker.broker.posting import CommandPost
     from worker.console.office import Office
     from worker.console.runner import Runner
-    from worker.journal.console import ConsoleJournal
+    from worker.journal.console.access import ConsoleJournal
 
     settings = worker.settings
     journal = ConsoleJournal(worker.journal, journal_url(settings))

@@ -12,7 +12,7 @@ from aiormq.exceptions import AMQPError
 from worker.broker.link import Address, close_in_time, connect
 from worker.broker.publisher import confirming
 from worker.broker.topology import COMMAND_QUEUES, COMMANDS
-from worker.journal.resending import Unsent
+from worker.journal.quarantine.resending import Unsent
 
 
 class CommandPost:

@@ -18,7 +18,7 @@ from worker.cli.batch_run import as_fault, awaited, guarded, passphrase, run_fil
 from worker.cli.context import FAILED, USAGE, Fault, Json, Reason, actor, journal_of, run, settings_of
 
 if TYPE_CHECKING:
-    from worker.journal.batches import Batch, Batches
+    from worker.journal.batches.batches import Batch, Batches
     from worker.settings import Settings
 
 Name = Annotated[str, typer.Argument(metavar="BATCH", help="As `list` shows it.")]
@@ -85,7 +85,7 @@ def run_(
 
 def with_batches(settings: Settings, work: Callable[[Batches], Awaitable[Any]]) -> Any:
     async def all() -> Any:
-        from worker.journal.batches import Batches
+        from worker.journal.batches.batches import Batches
 
         async with journal_of(settings) as journal:
             return await work(Batches(journal))
@@ -349,7 +349,7 @@ def undo(
 
 
 async def _undo(settings: Settings, name: str, reason: str, given: Given) -> int:
-    from worker.journal.batches import Batches
+    from worker.journal.batches.batches import Batches
 
     async with journal_of(settings) as journal:
         batches = Batches(journal)
@@ -362,7 +362,7 @@ async def _undo(settings: Settings, name: str, reason: str, given: Given) -> int
 
 
 async def _reverse(settings: Settings, batches: Batches, batch: Batch, reason: str, given: Given) -> int:
-    from worker.journal.batches import NewBatch
+    from worker.journal.batches.batches import NewBatch
     from worker.onboarding.check import Checked, Seen
     from worker.onboarding.undo import Reversal
 

@@ -27,7 +27,7 @@ from worker.cli.context import (
 )
 
 if TYPE_CHECKING:
-    from worker.journal.batches import Batch, Batches
+    from worker.journal.batches.batches import Batch, Batches
     from worker.onboarding.check import Beyond, Checked
     from worker.onboarding.job import Job
     from worker.onboarding.mapping import Plan
@@ -155,7 +155,7 @@ def _beyond(settings: Settings, platform: Platform, wanted: bool) -> Beyond | No
 
 async def _run(settings: Settings, name: str, given: Given) -> int:
     """The exit code."""
-    from worker.journal.batches import Batches
+    from worker.journal.batches.batches import Batches
     from worker.onboarding import job as jobs
     from worker.onboarding.rows import Maker
 

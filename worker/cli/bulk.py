@@ -16,9 +16,9 @@ from worker.cli import show
 from worker.cli.context import FAILED, USAGE, actor, fail, journal_of, known, run, settings_of
 
 if TYPE_CHECKING:
-    from worker.journal.console import ConsoleJournal
-    from worker.journal.console_bulk import Act, Preview
-    from worker.journal.console_lists import Wanted
+    from worker.journal.console.access import ConsoleJournal
+    from worker.journal.console.bulk import Act, Preview
+    from worker.journal.console.lists import Wanted
     from worker.settings import Settings
 
 INTERRUPTED = 130
@@ -79,7 +79,7 @@ class Filters:
 
     def wanted(self, settings: Settings) -> Wanted:
         """Raises BadParameter for filters that make no sense."""
-        from worker.journal.console_lists import Wanted, whole_type
+        from worker.journal.console.lists import Wanted, whole_type
 
         if self.state is not None and self.state not in STATES:
             raise typer.BadParameter(f"--state is one of {', '.join(STATES)}")
@@ -100,7 +100,7 @@ class Filters:
 
 
 def _time(name: str, text: str | None) -> float | None:
-    from worker.journal.console_lists import moment_of
+    from worker.journal.console.lists import moment_of
 
     try:
         return None if text is None else moment_of(text)
@@ -143,7 +143,7 @@ def many(context: typer.Context, what: Act, filters: Filters, how: How, reason: 
 
 async def _many(settings: Settings, what: Act, wanted: Wanted, how: How, reason: str) -> int:
     from worker.bootstrap import journal_url
-    from worker.journal.console import ConsoleJournal
+    from worker.journal.console.access import ConsoleJournal
 
     async with journal_of(settings) as journal:
         console = ConsoleJournal(journal, journal_url(settings))
@@ -202,7 +202,7 @@ def _ask(seen: Preview, how: How) -> None:
 
 
 async def _go(console: ConsoleJournal, seen: Preview, wanted: Wanted, how: How, reason: str) -> int:
-    from worker.journal.console_work import work
+    from worker.journal.console.work import work
 
     me = actor()
     number = await console.begin(seen, wanted, me, reason)

@@ -334,7 +334,7 @@ async def _edit(
     reason: str,
     dependents: bool,
 ) -> dict[str, Any]:
-    from worker.journal.acts import data_of as stored
+    from worker.journal.commands.acts import data_of as stored
     from worker.messages.catalogue import find
 
     before = await journal.command(name)
@@ -353,7 +353,7 @@ async def _edit(
 
 def _check(settings: Settings, before: Mapping[str, Any], type: str, data: Mapping[str, Any]) -> None:
     """An edited command is as valid as one that comes in, and is about the same object (rule 4.1)."""
-    from worker.journal.acts import ActRefused
+    from worker.journal.commands.acts import ActRefused
     from worker.messages.catalogue import check
     from worker.messages.envelope import Envelope
     from worker.messages.errors import Problem

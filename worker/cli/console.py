@@ -42,7 +42,7 @@ def link(context: typer.Context, as_json: Json = False) -> None:
 
 
 async def _made(journal: StoredJournal) -> str:
-    from worker.journal.console_people import make_link
+    from worker.journal.console.people import make_link
 
     return await journal.run(lambda tx: make_link(tx, actor()))
 

@@ -24,8 +24,8 @@ from worker.cli.fields import FIELDS_HELP
 
 if TYPE_CHECKING:
     from worker.journal.journal import StoredJournal
-    from worker.journal.mending import Sheet
-    from worker.journal.resending import Rules
+    from worker.journal.quarantine.mending import Sheet
+    from worker.journal.quarantine.resending import Rules
     from worker.settings import Settings
 
 Uid = Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it; its beginning is enough.")]
@@ -100,7 +100,7 @@ def _text(body: bytes, raw: bool) -> str:
 
 def drop(context: typer.Context, uid: Uid, reason: Reason, as_json: Json = False) -> None:
     """Drop a message: its body is deleted, its record stays."""
-    from worker.journal.resending import drop as dropped
+    from worker.journal.quarantine.resending import drop as dropped
 
     settings = settings_of(context)
     done = run(with_journal(settings, lambda journal: dropped(journal, uid, actor(), reason)))
@@ -153,8 +153,8 @@ class Wanted:
 async def _sent(settings: Settings, uid: str, wanted: Wanted, reason: str) -> dict[str, Any]:
     from worker.bootstrap import broker_address
     from worker.broker.posting import CommandPost
-    from worker.journal.resending import Unsent
-    from worker.journal.resending import send as again
+    from worker.journal.quarantine.resending import Unsent
+    from worker.journal.quarantine.resending import send as again
 
     post = CommandPost(broker_address(settings))
     async with journal_of(settings) as journal:
@@ -166,8 +166,8 @@ async def _sent(settings: Settings, uid: str, wanted: Wanted, reason: str) -> di
 
 
 async def _checked(settings: Settings, uid: str, wanted: Wanted, reason: str) -> dict[str, Any]:
-    from worker.journal.acts import ActRefused
-    from worker.journal.resending import check, refusal
+    from worker.journal.commands.acts import ActRefused
+    from worker.journal.quarantine.resending import check, refusal
 
     async with journal_of(settings) as journal:
         sheet = await _sheet(journal, settings, uid, wanted)
@@ -183,7 +183,7 @@ async def _checked(settings: Settings, uid: str, wanted: Wanted, reason: str) ->
 
 
 def _rules(settings: Settings) -> Rules:
-    from worker.journal.resending import Rules
+    from worker.journal.quarantine.resending import Rules
 
     return Rules(settings.kinds, settings.intake.max_bytes)
 
@@ -191,9 +191,9 @@ def _rules(settings: Settings) -> Rules:
 async def _sheet(journal: StoredJournal, settings: Settings, uid: str, wanted: Wanted) -> Sheet:
     """What is to go out: the message's own parts with the changes in them, or as it came."""
     from worker.cli.fields import data_of, list_fields, merged
-    from worker.journal.acts import merged as without_removed
-    from worker.journal.mending import Sheet
-    from worker.journal.resending import parts_of
+    from worker.journal.commands.acts import merged as without_removed
+    from worker.journal.quarantine.mending import Sheet
+    from worker.journal.quarantine.resending import parts_of
     from worker.messages.catalogue import find
 
     if not (wanted.fields or wanted.attributes):

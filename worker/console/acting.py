@@ -9,13 +9,12 @@ from typing import Any
 
 from worker.console.office import Office, Wrong
 from worker.domain.redaction import MASK, without_secrets
-from worker.journal import console_bulk as bulk
-from worker.journal import console_people as people
-from worker.journal.acts import ActRefused
-from worker.journal.acts import data_of as stored
-from worker.journal.console_lists import Wanted
-from worker.journal.console_people import Person
-from worker.journal.mending import masked_in, with_secrets
+from worker.journal.commands.acts import ActRefused
+from worker.journal.commands.acts import data_of as stored
+from worker.journal.console import bulk, people
+from worker.journal.console.lists import Wanted
+from worker.journal.console.people import Person
+from worker.journal.quarantine.mending import masked_in, with_secrets
 from worker.messages.catalogue import check
 from worker.messages.envelope import Envelope
 from worker.messages.errors import Problem

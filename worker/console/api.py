@@ -22,8 +22,8 @@ from worker.console.office import NotAllowed, Office, Wrong, masked_records
 from worker.console.pages.orders import Filtered, wanted_by
 from worker.console.pages.render import shown_to
 from worker.console.waiting import window_ends
-from worker.journal.acts import ActRefused
-from worker.journal.console_people import Person
+from worker.journal.commands.acts import ActRefused
+from worker.journal.console.people import Person
 from worker.journal.vault import KeyMissing
 
 PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}

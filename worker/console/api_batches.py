@@ -13,8 +13,8 @@ from worker.console.api import WRONG, Answer, Asked, Because, Key, Number, Page,
 from worker.console.door import Desk, Ours, Somebody, same_site
 from worker.console.office import Office
 from worker.console.pages.batches import MIMES, download, the_mark
-from worker.journal.console_people import Person
-from worker.journal.uploads import Upload
+from worker.journal.batches.uploads import Upload
+from worker.journal.console.people import Person
 
 MORE: dict[int | str, dict[str, Any]] = {
     code: {**WRONG[404], "description": text}

@@ -11,7 +11,7 @@ from pydantic import Field
 from worker.console import mending
 from worker.console.api import WRONG, Answer, Because, Key, once
 from worker.console.door import Desk, Ours, Somebody
-from worker.journal.mending import Sheet
+from worker.journal.quarantine.mending import Sheet
 
 router = APIRouter(prefix="/api/v1", responses=WRONG)
 Uid = Annotated[

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from worker.console.health import Readiness
 from worker.console.metrics import Metrics
 from worker.console.office import NotAllowed, NotSignedIn, Office, Wrong
-from worker.journal.console_reader import TooWide
+from worker.journal.console.reader import TooWide
 from worker.journal.port import JournalDown
 
 HEADERS = {

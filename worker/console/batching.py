@@ -13,11 +13,11 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from worker.console.acting import reasoned
 from worker.console.office import DOT, Office, Wrong
-from worker.journal import console_batches as looks
-from worker.journal import console_people as people
-from worker.journal.batches import Batches, UnknownBatch
-from worker.journal.console_people import Person
-from worker.journal.uploads import Unfit, Upload, Uploads
+from worker.journal.batches.batches import Batches, UnknownBatch
+from worker.journal.batches.uploads import Unfit, Upload, Uploads
+from worker.journal.console import batches as looks
+from worker.journal.console import people
+from worker.journal.console.people import Person
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 ACTS = ("pause", "resume", "rate", "cancel")

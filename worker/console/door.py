@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Request, Response
 
 from worker.console.office import NotSignedIn, Office, Wrong
-from worker.journal.console_people import LONGEST, Person, hashed
+from worker.journal.console.people import LONGEST, Person, hashed
 
 COOKIE = "worker_session"
 LANGUAGE = "worker_language"

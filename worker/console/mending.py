@@ -7,11 +7,11 @@ from typing import Any
 
 from worker.console.acting import reasoned
 from worker.console.office import Office, Wrong
-from worker.journal import resending
-from worker.journal.acts import ActRefused
-from worker.journal.console_people import Person
-from worker.journal.mending import Sheet
-from worker.journal.resending import Looked, Rules, Unsent
+from worker.journal.commands.acts import ActRefused
+from worker.journal.console.people import Person
+from worker.journal.quarantine import resending
+from worker.journal.quarantine.mending import Sheet
+from worker.journal.quarantine.resending import Looked, Rules, Unsent
 
 
 def rules(office: Office) -> Rules:

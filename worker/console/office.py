@@ -14,11 +14,11 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 from worker.console.health import Readiness
 from worker.console.runner import Runner
 from worker.console.speeds import Speeds
-from worker.journal import console_people as people
-from worker.journal.console import ConsoleJournal
-from worker.journal.console_lists import divided
-from worker.journal.console_people import Person, Role
-from worker.journal.resending import Post
+from worker.journal.console import people
+from worker.journal.console.access import ConsoleJournal
+from worker.journal.console.lists import divided
+from worker.journal.console.people import Person, Role
+from worker.journal.quarantine.resending import Post
 
 if TYPE_CHECKING:
     from worker.console.batching import BatchDesk

@@ -6,10 +6,10 @@ import asyncio
 
 import structlog
 
-from worker.journal import console_bulk as bulk
-from worker.journal.console import FOLDER, ConsoleJournal
-from worker.journal.console_reader import TooWide
-from worker.journal.console_work import work
+from worker.journal.console import bulk
+from worker.journal.console.access import FOLDER, ConsoleJournal
+from worker.journal.console.reader import TooWide
+from worker.journal.console.work import work
 from worker.journal.port import JournalDown
 
 log = structlog.get_logger(__name__)

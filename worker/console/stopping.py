@@ -7,7 +7,7 @@ from typing import get_args
 
 from worker.console.acting import reasoned
 from worker.console.office import Office, Wrong
-from worker.journal.console_people import Person
+from worker.journal.console.people import Person
 from worker.journal.journal import StoredJournal
 from worker.journal.pauses import checked_rate
 from worker.journal.port import Scope

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.domain.lifecycle import State
-from worker.journal import batch_care, console_purge, pauses, quarantine
+from worker.journal import pauses
+from worker.journal.batches import care as batch_care
+from worker.journal.commands.endings import lock_lanes, new_id
+from worker.journal.console import purge as console_purge
 from worker.journal.core import Core, write_audit
 from worker.journal.driver import Row, Tx
-from worker.journal.endings import lock_lanes, new_id
 from worker.journal.port import Health, Pause, PlatformState
+from worker.journal.quarantine import quarantine
 from worker.journal.relaying import TAIL, put_mark
 from worker.messages.events import AuditDraft
 

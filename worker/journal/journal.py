@@ -6,24 +6,14 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
-from worker.journal import (
-    acts,
-    admission,
-    batch_care,
-    care,
-    claims,
-    limits,
-    pauses,
-    quarantine,
-    refusals,
-    relaying,
-    sweeps,
-    upload_care,
-)
+from worker.journal import care, limits, pauses, relaying
+from worker.journal.batches import care as batch_care
+from worker.journal.batches import upload_care
 from worker.journal.batching import Batcher
+from worker.journal.commands import acts, admission, claims, sweeps
+from worker.journal.commands.endings import new_id
 from worker.journal.core import Core, write_audit
 from worker.journal.driver import Driver, Tx
-from worker.journal.endings import new_id
 from worker.journal.port import (
     Admission,
     Arrival,
@@ -39,6 +29,7 @@ from worker.journal.port import (
     Scope,
     Settlement,
 )
+from worker.journal.quarantine import quarantine, refusals
 from worker.messages.events import AuditDraft
 
 T = TypeVar("T")

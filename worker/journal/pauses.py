@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from worker.journal.commands.endings import advance, lock_lanes, new_id
 from worker.journal.core import Core, write_audit
 from worker.journal.driver import Row, Tx
-from worker.journal.endings import advance, lock_lanes, new_id
 from worker.journal.port import Pause, Scope
 from worker.messages.events import AuditDraft
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from worker.journal.batches import Batches, row_hash
+from worker.journal.batches.batches import Batches, row_hash
 from worker.messages.catalogue import COMMANDS
 from worker.onboarding.escape import escaped
 from worker.onboarding.rows import Finding, Made, Maker

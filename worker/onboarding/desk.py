@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from worker.domain.redaction import MASK, without_secrets
+from worker.journal.batches.uploads import Unfit, Upload
 from worker.journal.journal import StoredJournal
-from worker.journal.uploads import Unfit, Upload
 from worker.onboarding.fields import fields_of, put, take
 from worker.onboarding.held import Held, file_name, parts_of
 from worker.onboarding.job import NAME, batch_name

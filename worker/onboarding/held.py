@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from worker.journal.uploads import PART, Unfit
+from worker.journal.batches.uploads import PART, Unfit
 
 ODD = re.compile(r"[^\w .()-]+")
 LONGEST = 100  # characters of a name

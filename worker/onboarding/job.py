@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from worker.journal.batches import Batch, Batches, NewBatch, content_mac
+from worker.journal.batches.batches import Batch, Batches, NewBatch, content_mac
 from worker.onboarding.check import Beyond, Checked, check
 from worker.onboarding.mapping import Plan
 from worker.onboarding.rows import Maker

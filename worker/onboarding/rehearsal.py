@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from worker.journal.uploads import Unfit
+from worker.journal.batches.uploads import Unfit
 from worker.onboarding.held import Held
 from worker.onboarding.sheet import MOST_COLUMNS, Row, Sheet, SheetError, open_sheet
 

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from worker.journal.batch_endings import Part
-from worker.journal.batches import Batch, Batches, Line
+from worker.journal.batches.batches import Batch, Batches, Line
+from worker.journal.batches.endings import Part
 from worker.onboarding.escape import escaped
 
 COLUMNS = (

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from worker.journal.batch_offers import HASH
-from worker.journal.batches import Batch, Batches, Known, Offered, Send, content_mac, row_hash
+from worker.journal.batches.batches import Batch, Batches, Known, Offered, Send, content_mac, row_hash
+from worker.journal.batches.offers import HASH
 from worker.journal.port import JournalDown
 from worker.onboarding.check import off_loop
 from worker.onboarding.passwords import Entry, PasswordFile

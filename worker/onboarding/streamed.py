@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from worker.journal.batches import Batch, Batches, Line
-from worker.journal.uploads import PART
+from worker.journal.batches.batches import Batch, Batches, Line
+from worker.journal.batches.uploads import PART
 from worker.onboarding.escape import escaped
 from worker.onboarding.report import COLUMNS, Summary, cells, summary_rows
 

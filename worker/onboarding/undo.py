@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from worker.journal.batch_endings import Part
-from worker.journal.batches import Batch, Batches, Line
+from worker.journal.batches.batches import Batch, Batches, Line
+from worker.journal.batches.endings import Part
 from worker.onboarding.fields import take
 from worker.onboarding.mapping import CommandPlan, MappingError, Plan
 from worker.onboarding.report import lines_of_data, short

@@ -16,11 +16,11 @@ from typing import Any
 
 import structlog
 
-from worker.journal import console_batches
-from worker.journal.batches import BatchBusy, Batches
+from worker.journal.batches.batches import BatchBusy, Batches
+from worker.journal.batches.uploads import WORKED_ON, Unfit, Upload, Uploads
+from worker.journal.console import batches as console_batches
 from worker.journal.journal import StoredJournal
 from worker.journal.port import JournalDown
-from worker.journal.uploads import WORKED_ON, Unfit, Upload, Uploads
 from worker.onboarding import job as jobs
 from worker.onboarding.against import Against, NotAsked
 from worker.onboarding.check import Checked, portions

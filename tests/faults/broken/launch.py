@@ -29,7 +29,7 @@ from worker.domain.effect import Effect
 from worker.domain.outcome import Outcome, Unclear
 from worker.engine import attempt
 from worker.engine.lease import LeaseGuard
-from worker.journal import claims, sweeps
+from worker.journal.commands import claims, sweeps
 from worker.journal.driver import Tx
 from worker.journal.journal import StoredJournal
 from worker.journal.port import Outgoing

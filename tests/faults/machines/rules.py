@@ -26,7 +26,7 @@ from tests.faults.machines.entries import (
 from tests.faults.machines.machine import LEASE, OWNERS, PLATFORM, Machine, indexes
 from worker.domain.effect import Risk
 from worker.domain.lifecycle import EffectSeen, State
-from worker.journal.acts import ActRefused
+from worker.journal.commands.acts import ActRefused
 from worker.journal.port import Claim, Settlement
 
 processes = st.integers(0, 1)

@@ -35,7 +35,7 @@ from worker.domain.effect import Effect
 from worker.engine.line import Line
 from worker.engine.runner import Runner
 from worker.journal import relaying
-from worker.journal.admission import Desk
+from worker.journal.commands.admission import Desk
 from worker.journal.journal import StoredJournal
 from worker.platforms.port import Step
 from worker.platforms.sippulse.adapter import SippulsePlatform

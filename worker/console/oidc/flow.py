@@ -19,8 +19,7 @@ from worker.console.office import Office
 from worker.console.oidc.guests import Guest, guest
 from worker.console.oidc.provider import WORD, Provider
 from worker.console.oidc.trouble import Trouble
-from worker.journal import console_guests as guests
-from worker.journal import console_people as people
+from worker.journal.console import guests, people
 
 log = structlog.get_logger(__name__)
 

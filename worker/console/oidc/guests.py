@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.console.oidc.trouble import Trouble
-from worker.journal.console_people import ROLES, Role
+from worker.journal.console.people import ROLES, Role
 from worker.settings import OidcSettings
 
 LONGEST = 50  # signs of a name; a number may be put behind it

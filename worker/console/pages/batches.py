@@ -17,8 +17,8 @@ from worker.console.batching import rate_of, share_of
 from worker.console.door import Desk, Ours, Somebody, same_site, secret_of
 from worker.console.office import Office, Wrong
 from worker.console.pages.render import page
-from worker.journal.console_people import LONGEST, hashed
-from worker.journal.uploads import Unfit, Upload
+from worker.journal.batches.uploads import Unfit, Upload
+from worker.journal.console.people import LONGEST, hashed
 
 router = APIRouter(include_in_schema=False)
 Reason = Annotated[str, Form(max_length=500)]

@@ -13,7 +13,7 @@ from worker.console.door import Desk, Ours, Somebody
 from worker.console.office import Wrong
 from worker.console.pages.orders import Filtered
 from worker.console.pages.render import page
-from worker.journal.console_lists import Wanted
+from worker.journal.console.lists import Wanted
 
 router = APIRouter(include_in_schema=False)
 SIGNED = 900.0  # seconds that a preview can be acted on

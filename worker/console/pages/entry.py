@@ -24,7 +24,7 @@ from worker.console.office import Office, Wrong
 from worker.console.oidc.trouble import PROBLEMS
 from worker.console.pages.render import page
 from worker.console.texts import LANGUAGES
-from worker.journal import console_people as people
+from worker.journal.console import people
 
 router = APIRouter(include_in_schema=False)
 

@@ -17,9 +17,9 @@ from worker.console.office import Office, Wrong
 from worker.console.pages.render import page, shown_to
 from worker.console.waiting import behind, waits, window_ends, window_open
 from worker.domain.evidence import money, reading_from
-from worker.journal.acts import ActRefused
-from worker.journal.console_lists import FAILED, OPEN, Wanted, moment_of, whole_type
-from worker.journal.console_people import Person
+from worker.journal.commands.acts import ActRefused
+from worker.journal.console.lists import FAILED, OPEN, Wanted, moment_of, whole_type
+from worker.journal.console.people import Person
 
 router = APIRouter(include_in_schema=False)
 STATES = ("waiting", "running", "in_doubt", "parked", "succeeded", "rejected", "cancelled", "expired")

@@ -12,7 +12,7 @@ from worker.console import mending
 from worker.console.door import Desk, Ours, Somebody
 from worker.console.office import Wrong
 from worker.console.pages.render import page
-from worker.journal.resending import Looked
+from worker.journal.quarantine.resending import Looked
 
 router = APIRouter(include_in_schema=False)
 Reason = Annotated[str, Form(max_length=500)]

@@ -19,8 +19,8 @@ from worker import __version__
 from worker.console.door import LANGUAGE, form_mark, office_of, person_of
 from worker.console.office import for_viewer, masked_key
 from worker.console.texts import LANGUAGES, translated
-from worker.journal.console_lists import divided
-from worker.journal.console_people import Person
+from worker.journal.console.lists import divided
+from worker.journal.console.people import Person
 
 FOLDER = Path(__file__).parents[1]
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from worker.journal.commands.endings import new_id, put_out
 from worker.journal.core import Core, write_audit
 from worker.journal.driver import Tx
-from worker.journal.endings import new_id, put_out
 from worker.journal.port import Refusal
-from worker.journal.quarantine import keep
+from worker.journal.quarantine.quarantine import keep
 from worker.messages.envelope import Envelope
 from worker.messages.events import UNKNOWN, AuditDraft, Event, View, render, result
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from worker.journal.console_people import record
+from worker.journal.console.people import record
 from worker.journal.core import Core
 from worker.journal.driver import Row, Tx
 from worker.journal.journal import StoredJournal

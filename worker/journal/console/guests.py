@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from worker.journal.console_people import Role, end_sessions, record, sign_in
+from worker.journal.console.people import Role, end_sessions, record, sign_in
 from worker.journal.driver import Row, Tx
 
 ACTOR = "provider"

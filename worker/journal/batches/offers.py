@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from worker.domain.lifecycle import State
-from worker.journal.batch_endings import OPEN, Part, parts_of, settle_rows, since_failed, source_of
+from worker.journal.batches.endings import OPEN, Part, parts_of, settle_rows, since_failed, source_of
 from worker.journal.core import Core, opened, sealed
 from worker.journal.driver import Row, Tx
 from worker.journal.vault import pair_hash

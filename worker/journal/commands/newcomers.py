@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.domain.lifecycle import Priority, State
+from worker.journal.commands.endings import new_id
 from worker.journal.core import Core, write_audit
 from worker.journal.driver import Row, Tx
-from worker.journal.endings import new_id
 from worker.journal.port import NewCommand
 from worker.messages.envelope import Envelope
 from worker.messages.events import AuditDraft, View

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from worker.domain.lifecycle import EffectSeen, State
+from worker.journal.commands.endings import Ending, close_identity, finish, lock_lanes, put_out
+from worker.journal.commands.newcomers import Fresh, view_of_envelope, write_commands
 from worker.journal.core import Core
 from worker.journal.driver import Row, Tx
-from worker.journal.endings import Ending, close_identity, finish, lock_lanes, put_out
-from worker.journal.newcomers import Fresh, view_of_envelope, write_commands
 from worker.journal.port import Admission, Arrival, Inquiry, NewCommand, Refusal
-from worker.journal.refusals import known_attributes, refuse
+from worker.journal.quarantine.refusals import known_attributes, refuse
 from worker.journal.vault import pair_hash
 from worker.messages.envelope import Envelope
 from worker.messages.errors import Code, Problem

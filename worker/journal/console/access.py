@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from worker.journal import chain, quarantine
-from worker.journal import console_bulk as bulk
-from worker.journal import console_fold as folding
-from worker.journal import console_groups as groups
-from worker.journal import console_lists as lists
-from worker.journal import console_people as people
-from worker.journal.acts import show
-from worker.journal.console_reader import Reader, open_reader
+from worker.journal.commands import chain
+from worker.journal.commands.acts import show
+from worker.journal.commands.endings import new_id
+from worker.journal.console import bulk, groups, lists, people
+from worker.journal.console import fold as folding
+from worker.journal.console.reader import Reader, open_reader
 from worker.journal.core import write_audit
 from worker.journal.driver import Tx
-from worker.journal.endings import new_id
 from worker.journal.journal import StoredJournal
 from worker.journal.port import PlatformState
+from worker.journal.quarantine import quarantine
 from worker.journal.relaying import AuditReport, verify
 from worker.messages.events import AuditDraft
 

@@ -10,6 +10,7 @@ from worker.domain.effect import Risk
 from worker.domain.evidence import reading_from
 from worker.domain.lifecycle import EffectSeen, State
 from worker.journal import pauses
+from worker.journal.commands.endings import Ending, advance, finish, new_id, put_out, shown
 from worker.journal.core import (
     Core,
     clean,
@@ -23,7 +24,6 @@ from worker.journal.core import (
     write_audit,
 )
 from worker.journal.driver import Row, Tx
-from worker.journal.endings import Ending, advance, finish, new_id, put_out, shown
 from worker.journal.port import Claim, EvidenceRow, Settlement, Window
 from worker.journal.vault import KeyMissing
 from worker.messages.errors import Problem

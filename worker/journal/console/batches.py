@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from worker.journal.batch_endings import Part, parts_of, source_of
+from worker.journal.batches.endings import Part, parts_of, source_of
 from worker.journal.core import Core
 from worker.journal.driver import Row, Tx
 

@@ -6,14 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from worker.journal import quarantine
-from worker.journal.acts import ActRefused
-from worker.journal.admission import content
+from worker.journal.commands.acts import ActRefused
+from worker.journal.commands.admission import content
+from worker.journal.commands.endings import new_id
 from worker.journal.core import Core, write_audit
 from worker.journal.driver import Tx
-from worker.journal.endings import new_id
 from worker.journal.journal import StoredJournal
-from worker.journal.mending import NotMendable, Parts, Ready, Sheet, mended, taken_apart, wrong_with
+from worker.journal.quarantine import quarantine
+from worker.journal.quarantine.mending import (
+    NotMendable,
+    Parts,
+    Ready,
+    Sheet,
+    mended,
+    taken_apart,
+    wrong_with,
+)
 from worker.journal.vault import pair_hash
 from worker.messages.envelope import Envelope
 from worker.messages.errors import Code, Problem

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from worker.journal import acts as acts_
-from worker.journal.console_lists import Page, Wanted, page
-from worker.journal.console_people import record
+from worker.journal.commands import acts as acts_
+from worker.journal.console.lists import Page, Wanted, page
+from worker.journal.console.people import record
 from worker.journal.core import Core
 from worker.journal.driver import Row, Tx
 

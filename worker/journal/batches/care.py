@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from worker.journal.acts import ActRefused, cancel
-from worker.journal.batch_endings import source_of
+from worker.journal.batches.endings import source_of
+from worker.journal.commands.acts import ActRefused, cancel
 from worker.journal.core import DAY, Core
 from worker.journal.driver import Row, Tx
 

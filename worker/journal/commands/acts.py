@@ -8,12 +8,12 @@ from typing import Any
 
 from worker.domain.effect import Risk
 from worker.domain.lifecycle import EffectSeen, State
-from worker.journal import chain
-from worker.journal.admission import content, untouched
+from worker.journal.commands import chain
+from worker.journal.commands.admission import content, untouched
+from worker.journal.commands.endings import Ending, advance, finish, lock_lanes, new_id
+from worker.journal.commands.newcomers import Fresh, write_commands
 from worker.journal.core import Core, opened, view_of, write_audit
 from worker.journal.driver import Row, Tx
-from worker.journal.endings import Ending, advance, finish, lock_lanes, new_id
-from worker.journal.newcomers import Fresh, write_commands
 from worker.journal.port import NewCommand
 from worker.journal.vault import pair_hash
 from worker.messages.envelope import Envelope

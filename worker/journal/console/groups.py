@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from worker.journal.console_fold import STEPS, percentile
-from worker.journal.console_lists import escaped
-from worker.journal.console_people import record
+from worker.journal.console.fold import STEPS, percentile
+from worker.journal.console.lists import escaped
+from worker.journal.console.people import record
 from worker.journal.driver import Row, Tx
 from worker.messages.events import dump
 

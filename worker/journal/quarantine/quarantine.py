@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from worker.journal.commands.endings import new_id
 from worker.journal.core import Core, clean
 from worker.journal.driver import Row, Tx
-from worker.journal.endings import new_id
 from worker.journal.port import Refusal
 
 _UID = re.compile("[0-9a-f-]{4,36}")  # its first letters are enough

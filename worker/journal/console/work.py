@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from worker.journal import console_bulk as bulk
-from worker.journal.console import ConsoleJournal
+from worker.journal.console import bulk
+from worker.journal.console.access import ConsoleJournal
 
 PATIENCE = 60.0  # seconds that a portion gets to end; then the act stops and says so
 LOOK = 0.25  # seconds between two looks at a portion

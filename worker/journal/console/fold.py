@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from worker.journal.console_lists import divided
+from worker.journal.console.lists import divided
 from worker.journal.driver import Row, Tx
 
 STEPS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)  # seconds from arrival to end

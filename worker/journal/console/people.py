@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from worker.journal.commands.endings import new_id
 from worker.journal.core import write_audit
 from worker.journal.driver import Row, Tx
-from worker.journal.endings import new_id
 from worker.messages.events import AuditDraft
 
 Role = Literal["viewer", "operator", "admin"]

@@ -11,12 +11,12 @@ from typing import Any
 from worker.domain.effect import Risk
 from worker.domain.lifecycle import EffectSeen, State
 from worker.journal import pauses
-from worker.journal.admission import untouched
-from worker.journal.claims import open_windows, tell_parked_row
+from worker.journal.commands.admission import untouched
+from worker.journal.commands.claims import open_windows, tell_parked_row
+from worker.journal.commands.endings import Ending, advance, finish, lock_lanes, new_id, put_out
+from worker.journal.commands.newcomers import queue_up
 from worker.journal.core import Core, problem_of, problem_text, shown_steps, view_of, write_audit
 from worker.journal.driver import Row, Tx
-from worker.journal.endings import Ending, advance, finish, lock_lanes, new_id, put_out
-from worker.journal.newcomers import queue_up
 from worker.journal.port import Pause
 from worker.messages.errors import Code, Problem
 from worker.messages.events import AuditDraft, render, result, rfc3339

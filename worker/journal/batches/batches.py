@@ -14,12 +14,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from worker.journal.batch_care import try_cancel, waiting
-from worker.journal.batch_endings import OPEN, Part, gather, parts_of, row_state, since_failed, source_of
-from worker.journal.batch_offers import Batch, Known, Offered, Send, message_id, offer
+from worker.journal.batches.care import try_cancel, waiting
+from worker.journal.batches.endings import OPEN, Part, gather, parts_of, row_state, since_failed, source_of
+from worker.journal.batches.offers import Batch, Known, Offered, Send, message_id, offer
+from worker.journal.commands.endings import new_id
 from worker.journal.core import Core, write_audit
 from worker.journal.driver import Row, Tx
-from worker.journal.endings import new_id
 from worker.journal.journal import StoredJournal
 from worker.messages.events import AuditDraft, canonical
 

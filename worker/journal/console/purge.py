@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from worker.journal.console_people import IDLE
+from worker.journal.console.people import IDLE
 from worker.journal.core import Core
 from worker.journal.driver import Tx
 
