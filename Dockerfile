@@ -25,7 +25,8 @@ ENV PATH=/opt/worker/bin:$PATH \
 # Without other settings the journal (SQLite) and worker.key are made here: mount a volume, or lose them.
 WORKDIR /var/lib/worker
 VOLUME /var/lib/worker
-USER worker
+# As a number: Kubernetes cannot see otherwise that it is not root.
+USER 10001:10001
 EXPOSE 8080
 # Alive, not ready: a worker whose broker is away is well, and restarting it would not help.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \

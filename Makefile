@@ -47,9 +47,11 @@ test: $(DEVELOPMENT) ## all tests, with private services (TESTS="tests/unit -x" 
 pythons: $(DEVELOPMENT) ## unit tests on every Python from 3.11 to 3.13 that is found
 	@./deploy/each-python tests/unit
 
-lint: $(DEVELOPMENT) ## ruff: rules and format
+lint: $(DEVELOPMENT) ## ruff: rules and format; hadolint and the compose schema: image and compose file
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
+	@$(VENV)/bin/hadolint --no-color Dockerfile && echo "Dockerfile: no complaint"
+	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 types: $(DEVELOPMENT) ## mypy, strict
 	@$(PY) -m mypy

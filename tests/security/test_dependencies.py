@@ -20,6 +20,11 @@ def test_every_pin_is_hashed_free_and_kept() -> None:
     assert list(complaints()) == []
 
 
+def test_no_program_under_another_licence_is_run_by_the_worker() -> None:
+    shipped = {pin.name for pin in pins(dependencies.LOCKS["run"])}
+    assert not shipped & dependencies.PROGRAMS.keys()
+
+
 def test_a_pin_that_cannot_be_read_is_no_pass() -> None:
     names = {pin.name for pin in pins()}
     assert {"aiohttp", "lxml", "cryptography", "colorama", "pytest"} <= names

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +35,32 @@ def instructions(name: str) -> list[str]:
 
 
 def test_the_image_does_not_run_as_root() -> None:
-    assert instructions("USER") == ["worker"]
-    assert DOCKERFILE.index("USER worker") < DOCKERFILE.index("ENTRYPOINT")
+    assert instructions("USER") == ["10001:10001"]
+    assert "groupadd --system --gid 10001 worker" in DOCKERFILE
+    assert "useradd --system --uid 10001 --gid worker" in DOCKERFILE
+    assert DOCKERFILE.index("USER 10001") < DOCKERFILE.index("ENTRYPOINT")
+
+
+def test_linters_that_are_pinned_look_at_image_and_compose_file(tmp_path: Path) -> None:
+    """And complain, where there is something: a linter that never does is none."""
+    recipe = (ROOT / "Makefile").read_text().split("\nlint: ")[1].split("\n\n")[0]
+    compose = ("--builtin-schema", "vendor.compose-spec")
+    assert "bin/hadolint --no-color Dockerfile" in recipe
+    assert f"bin/check-jsonschema {' '.join(compose)} docker-compose.yml" in recipe
+    image, services = tmp_path / "Dockerfile", tmp_path / "docker-compose.yml"
+    image.write_text(DOCKERFILE.replace("USER 10001:10001", "USER root"))
+    assert "Last USER should not be root" in linted("hadolint", "--no-color", str(image))
+    written = (ROOT / "docker-compose.yml").read_text()
+    services.write_text(written.replace("stop_grace_period:", "stop_grace_time:"))
+    assert "stop_grace_time" in linted("check-jsonschema", *compose, str(services))
+
+
+def linted(program: str, *words: str) -> str:
+    """What a linter says about a file that is wrong."""
+    where = Path(sys.executable).with_name(program)
+    done = subprocess.run([where, *words], capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    return done.stdout
 
 
 def test_the_image_says_how_it_is_without_needing_another_program() -> None:
