@@ -385,9 +385,9 @@ async def test_somebody_elses_change_since_is_seen(journal: StoredJournal, batch
     part = line.parts[0]
     assert part.command is not None
     assert part.partition_key is not None
-    assert await batches.since(batch, part.partition_key, part.command) is None
+    assert await batches.since(batch, [part.partition_key], part.command) is None
     await admit(journal, order("fraud-1", part.partition_key, risk=Risk.CLAIM))
-    assert await batches.since(batch, part.partition_key, part.command) == "calls.block fraud-1"
+    assert await batches.since(batch, [part.partition_key], part.command) == "calls.block fraud-1"
 
 
 async def test_an_old_batch_goes_with_its_rows(place: Any) -> None:

@@ -15,7 +15,7 @@ from worker.cli import batch_options as of
 from worker.cli import show
 from worker.cli.batch_options import Given
 from worker.cli.batch_run import as_fault, awaited, guarded, passphrase, run_file, say_summary, send_batch
-from worker.cli.context import FAILED, USAGE, Fault, Json, Reason, actor, journal_of, run, settings_of
+from worker.cli.context import FAILED, USAGE, Fault, Json, Reason, actor, journal_of, known, run, settings_of
 
 if TYPE_CHECKING:
     from worker.journal.batches.batches import Batch, Batches
@@ -366,7 +366,7 @@ async def _reverse(settings: Settings, batches: Batches, batch: Batch, reason: s
     from worker.onboarding.check import Checked, Seen
     from worker.onboarding.undo import Reversal
 
-    reversal = Reversal(batches, batch)
+    reversal = Reversal(batches, batch, settings.kinds[known(settings, batch.platform)])
     rows = await reversal.rows()
     bad = [one for one in rows if one.findings]
     if not given.as_json:

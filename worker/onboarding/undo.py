@@ -1,24 +1,33 @@
 """Taking a batch back: a batch of its own that reverses what the first one changed, and nothing else.
 
 The state before stands in the journal: with --undoable each row began with `subscriber.get`, in the line of its
-subscriber. A row that somebody else changed since is left as it is, and listed.
+subscriber. What the batch made is removed with all that it did to it; what was adopted is never removed. A row that
+somebody else changed since is left as it is, and listed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from worker.journal.batches.batches import Batch, Batches, Line
 from worker.journal.batches.endings import Part
-from worker.onboarding.fields import take
+from worker.messages.catalogue import check
+from worker.messages.envelope import Envelope
+from worker.messages.errors import Problem
+from worker.onboarding.fields import put, take
 from worker.onboarding.mapping import CommandPlan, MappingError, Plan
 from worker.onboarding.report import lines_of_data, short
-from worker.onboarding.rows import Finding, Made
+from worker.onboarding.rows import MASK, Finding, Made
 
 GET = "subscriber.get.v1"
 CREATE = "subscriber.create.v1"
+REMOVE = "subscriber.remove.v1"
+ASSIGN = "number.assign.v1"
+RELEASE = "number.release.v1"
+# Kind of platform -> the field of `subscriber` that holds the id it chose when it made one.
+CHOSEN = {"voipmundo": "id", "ringme": "extension_id"}
 # Kind of calls -> field of the record that shows it, and its value while they are blocked.
 SHOWN = {
     "outgoing": ("outgoing_calls", False),
@@ -37,11 +46,12 @@ class Kept(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One command of the batch that took effect; `before`: the record as it was."""
+    """One command of the batch that took effect; `before`: the record as it was, else `unread` says why not."""
 
     data: Data
     output: Data
     before: Data | None
+    unread: str = "the batch was not run with --undoable"
 
     @property
     def about(self) -> dict[str, Any]:
@@ -49,7 +59,7 @@ class Change:
 
     def was(self, path: str) -> Any:
         if self.before is None:
-            raise Kept("what it was before is not known: the batch was not run with --undoable")
+            raise Kept(f"what it was before is not known: {self.unread}")
         return take(self.before, path)
 
 
@@ -66,14 +76,14 @@ def undoable(plan: Plan) -> Plan:
 
 
 class Reversal:
-    """Takes a batch back: a row for each row of it that took effect, in part or whole."""
+    """Takes a batch back: a row for each row of it that took effect, in part or whole. `kind`: of its platform."""
 
-    def __init__(self, batches: Batches, batch: Batch) -> None:
+    def __init__(self, batches: Batches, batch: Batch, kind: str) -> None:
         self._batches = batches
         self._batch = batch
-        self._first: dict[
-            tuple[Any, ...], tuple[str, int]
-        ] = {}  # row's identity -> object, number of its command
+        self._kind = kind
+        # Row's identity -> the objects that it is about, and the number of its first command.
+        self._first: dict[tuple[Any, ...], tuple[Sequence[str], int]] = {}
 
     async def rows(self) -> list[Made]:
         """What reverses each, or why it is kept."""
@@ -95,19 +105,22 @@ class Reversal:
 
     async def _row(self, line: Line) -> Made | None:
         changes = [part for part in line.parts if part.effect == "applied" and part.type != GET]
-        if not changes:
-            open_part = next((part for part in line.parts if not part.final), None)
-            return None if open_part is None else _kept(line, "it has not ended yet")
         if any(not part.final for part in line.parts):
             return _kept(line, "it has not ended yet")
-        first = next((part for part in line.parts if part.command is not None), changes[0])
-        if first.partition_key and first.command:
-            self._first[_identity(line)] = first.partition_key, first.command
-            since = await self._batches.since(self._batch, first.partition_key, first.command)
-            if since is not None:
-                return Made(line.number, line.keys, findings=(_why(line.number, since),))
+        if not changes:
+            return None
         before = next((part.output for part in line.parts if part.type == GET and part.output), None)
-        return _reversed(line, changes, take(before or {}, "subscriber"))
+        made = _reversed(line, changes, take(before or {}, "subscriber"), self._kind)
+        if made is None or made.findings:
+            return made
+        number = next((part.command for part in line.parts if part.command is not None), None)
+        if number is None:
+            return made
+        about = {part.partition_key for part in line.parts} | {
+            _line_of(*one, self._kind) for one in made.commands
+        }
+        self._first[made.identity] = sorted(key for key in about if key), number
+        return await self._asked(made)
 
 
 def _identity(line: Line) -> tuple[Any, ...]:
@@ -118,29 +131,80 @@ def _why(number: int, since: str) -> Finding:
     return Finding(number, "", "", "", f"it was changed since by {since}", "not_reversed")
 
 
-def _reversed(line: Line, changes: list[Part], before: Data | None) -> Made | None:
-    commands: list[Command] = []
+def _reversed(line: Line, changes: list[Part], before: Data | None, kind: str) -> Made | None:
+    """What puts the row back, the last change first; None: it was so before, the batch changed nothing."""
     try:
-        for part in reversed(changes):
-            commands += _command(part, before)
+        commands = _unmade(changes, kind) or _put_back(line, changes, before)
+        for type, data in commands:
+            _line_of(type, data, kind)
     except Kept as why:
         return _kept(line, str(why))
-    if not commands:
-        return None  # it was so before: the batch changed nothing
-    return Made(line.number, line.keys, _identity(line), tuple(commands))
+    return Made(line.number, line.keys, _identity(line), tuple(commands)) if commands else None
+
+
+def _unmade(changes: Sequence[Part], kind: str) -> list[Command]:
+    """Of a row that made its subscriber: it is removed, with all else that the row did to it. None made: empty.
+
+    Its numbers are released first: whether they go with their subscriber is not known of every platform.
+    """
+    made = next((part for part in changes if part.type == CREATE), None)
+    if made is None:
+        return []
+    change = _change(made, None)
+    if "adopted" not in change.output:
+        raise Kept("whether it was there before is not known: a person has to look")
+    if change.output["adopted"]:
+        raise Kept("it was there before, and this batch changed it: a person has to put it back")
+    numbers = [part for part in reversed(changes) if part.type == ASSIGN]
+    release = _number(RELEASE)
+    return [
+        *(one for part in numbers for one in release(_change(part, None))),
+        (REMOVE, {**change.about, "subscriber": _made(change, kind)}),
+    ]
+
+
+def _made(change: Change, kind: str) -> dict[str, Any]:
+    """Whom the create made: with the id that the platform chose, where it chooses one."""
+    about = dict(change.data.get("subscriber") or {})
+    if (chosen := CHOSEN.get(kind)) is None:
+        return about
+    if not change.output.get("platform_id"):
+        raise Kept("the platform did not say which id it gave it: a person has to look")
+    return {**about, chosen: change.output["platform_id"]}
+
+
+def _put_back(line: Line, changes: Sequence[Part], before: Data | None) -> list[Command]:
+    commands: list[Command] = []
+    for part in reversed(changes):
+        reverse = REVERSE.get(part.type)
+        if reverse is None:
+            raise Kept(f"{short(part.type)} cannot be taken back by the worker: a person has to")
+        change = _change(part, before)
+        if any(each.type == CREATE for each in line.parts):
+            change = replace(
+                change, unread="the subscriber was there already, and nothing is read before a create"
+            )
+        commands += reverse(change)
+    return commands
+
+
+def _change(part: Part, before: Data | None) -> Change:
+    if part.data is None:
+        raise Kept("its command is no longer in the journal")
+    return Change(part.data, part.output or {}, before)
+
+
+def _line_of(type: str, data: Data, kind: str) -> str | None:
+    """The object that a command is about. Raises Kept for one that the platform would not take."""
+    checked = check(Envelope("-", "-", type, dict(data)), {str(data.get("platform")): kind})
+    problem = checked if isinstance(checked, Problem) else checked.unsupported
+    if problem is not None:
+        raise Kept(f"{short(type)} would be refused: {problem.message}")
+    return None if isinstance(checked, Problem) else checked.partition_key
 
 
 def _kept(line: Line, why: str) -> Made:
     return Made(line.number, line.keys, (), findings=(Finding(line.number, "", "", "", why, "not_reversed"),))
-
-
-def _command(part: Part, before: Data | None) -> list[Command]:
-    reverse = REVERSE.get(part.type)
-    if reverse is None:
-        raise Kept(f"{short(part.type)} cannot be taken back by the worker: a person has to")
-    if part.data is None:
-        raise Kept("its command is no longer in the journal")
-    return reverse(Change(part.data, part.output or {}, before))
 
 
 def _calls(back: str, blocked: bool) -> Callable[[Change], list[Command]]:
@@ -160,26 +224,27 @@ def _calls(back: str, blocked: bool) -> Callable[[Change], list[Command]]:
     return reverse
 
 
-def _create(change: Change) -> list[Command]:
-    if "adopted" not in change.output:
-        raise Kept("whether it was there before is not known: a person has to look")
-    if change.output["adopted"]:
-        raise Kept("it was there before, and this batch changed it: a person has to put it back")
-    return [("subscriber.remove.v1", change.about)]
-
-
 def _update(change: Change) -> list[Command]:
     changes: dict[str, Any] = {}
-    for name in change.data.get("changes", {}):
-        was = change.was(name)
-        if was is None or was == "***" or isinstance(was, Mapping):
-            raise Kept(f"what {name} was before is not shown by the platform")
-        changes[name] = was
+    for path in _leaves(change.data.get("changes", {})):
+        was = change.was(path)
+        if was is None or was == MASK or isinstance(was, Mapping):
+            raise Kept(f"what {path} was before is not shown by the platform, or it was empty")
+        put(changes, path, was)
     return [("subscriber.update.v1", {**change.about, "changes": changes})] if changes else []
 
 
+def _leaves(changes: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    """Dotted paths of what was given: email, address.city."""
+    for name, value in changes.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{above}{name}.")
+        elif value is not None:  # null is left as it was
+            yield above + name
+
+
 def _forwarding(change: Change) -> list[Command]:
-    names = [name for name in ("always", "busy", "no_answer") if name in change.data]
+    names = [name for name in ("always", "busy", "no_answer") if change.data.get(name) is not None]
     was = {name: change.was(f"forwarding.{name}") for name in names}
     return [("forwarding.set.v1", {**change.about, **{name: value or "" for name, value in was.items()}})]
 
@@ -189,10 +254,9 @@ def _number(back: str) -> Callable[[Change], list[Command]]:
 
 
 REVERSE: Mapping[str, Callable[[Change], list[Command]]] = {
-    CREATE: _create,
     "calls.block.v1": _calls("calls.unblock.v1", True),
     "calls.unblock.v1": _calls("calls.block.v1", False),
     "subscriber.update.v1": _update,
     "forwarding.set.v1": _forwarding,
-    "number.assign.v1": _number("number.release.v1"),
+    ASSIGN: _number(RELEASE),
 }

@@ -342,15 +342,15 @@ class Batches:
 
         return await self._journal.run(work)
 
-    async def since(self, batch: Batch, key: str, command: int) -> str | None:
-        """A command of somebody else about the same object that came after `command` and took effect, or may."""
+    async def since(self, batch: Batch, keys: Sequence[str], command: int) -> str | None:
+        """A command of somebody else about one of these objects that came after `command` and took effect, or may."""
 
         async def work(tx: Tx) -> str | None:
             rows = await tx.rows(
-                "SELECT message_id, type FROM commands WHERE partition_key = $1 AND id > $2 AND source <> $3"
+                "SELECT message_id, type FROM commands WHERE partition_key = ANY($1::text[]) AND id > $2 AND source <> $3"
                 " AND source <> $4 AND (finished_at IS NULL OR effect <> 'none')"
                 " AND type NOT LIKE '%.get.v1' ORDER BY id LIMIT 1",
-                key, command, batch.source, source_of(f"{batch.name}-undo"),
+                list(keys), command, batch.source, source_of(f"{batch.name}-undo"),
             )  # fmt: skip
             return f"{rows[0]['type'].removesuffix('.v1')} {rows[0]['message_id']}" if rows else None
 
