@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest_asyncio
 
+from tests.acceptance.test_tracing import Collector
 from tests.support.amqp import Heard, Listener, Sender, command, eventually
 from tests.support.leaks import leaks
+from tests.support.seen import echoes, pages_of
 from tests.support.stage import FINAL, MODULE
 from tests.support.worker import WorkerProcess, Workers
 from worker.sandbox.rabbitmq import PrivateRabbit
@@ -21,7 +23,9 @@ from worker.simulators.voipmundo import Simulator, SimulatorConfig, serve
 
 pytestmark = MODULE
 NAME = "voipmundo-br"
-TOKEN, KEY = "c0ffee00-aaaa-4bbb-8ccc-0123456789ab-7001", "deadbeef-dddd-4eee-8fff-ba9876543210-7002"
+# As the platform's own are, and behind it signs that every dress changes.
+TOKEN = "c0ffee00-aaaa-4bbb-8ccc-0123456789ab-7001&<ü>%41+'"
+KEY = "deadbeef-dddd-4eee-8fff-ba9876543210-7002&<é>%42+'"
 PASSWORD = "line-s3cret-Zü&<2"
 ANA = {"subscriber": {"id": 1}}
 TABLE: dict[str, Any] = {
@@ -52,6 +56,8 @@ class Mundo:
     worker: WorkerProcess
     results: Listener
     answers: Listener
+    audit: Listener
+    collector: Collector
 
     async def ask(self, type_: str, **data: Any) -> Heard:
         """The final result of a command."""
@@ -76,12 +82,20 @@ async def mundo(rabbit: PrivateRabbit, tmp_path_factory: Any) -> AsyncIterator[M
     broker = rabbit.add_vhost(name)
     clients = [{"nome_fantasia": "Ana", "balance": "1000"}]
     sim = await serve(0, config=SimulatorConfig.from_values({"token": TOKEN, "key": KEY, "clients": clients}))
-    workers = Workers(folder, broker, {})
+    collector = Collector()
+    settings = {"tracing": {"endpoint": collector.url}, "logs": {"level": "debug"}}
+    workers = Workers(folder, broker, {}, settings=settings)
     workers.settings["platforms"] = {NAME: {**TABLE, "url": sim.url}}
     try:
-        async with Listener(broker) as results, Listener(broker, None) as answers, workers:
-            yield Mundo(sim, broker, workers, await workers.start(), results, answers)
+        async with (
+            Listener(broker) as results,
+            Listener(broker, "provisioning.audit") as audit,
+            Listener(broker, None) as answers,
+            workers,
+        ):
+            yield Mundo(sim, broker, workers, await workers.start(), results, answers, audit, collector)
     finally:
+        collector.close()
         await sim.close()
         rabbit.remove_vhost(name)
 
@@ -180,15 +194,40 @@ async def test_a_rotated_pair_rejects_nothing_and_no_secret_shows_anywhere(mundo
     ]
     words = [doctor, check, *shown]
     said = "".join(each.out + each.err for each in words) + str((await mundo.worker.get("/metrics"))[1])
+    assert leaks(secrets_of(mundo), {"said": said.encode(), **left_by(mundo)}) == []
+
+
+def left_by(mundo: Mundo) -> dict[str, bytes]:
+    """Logs, the journal's files, events."""
     places = {f"log {n}": each.log().encode() for n, each in enumerate(mundo.workers.processes)}
     places |= {file.name: file.read_bytes() for file in mundo.workers.folder.glob("worker.db*")}
-    places |= {"said": said.encode(), "events": b"".join(each.body for each in mundo.results.heard)}
+    return places | {"events": b"".join(each.body for each in (*mundo.results.heard, *mundo.audit.heard))}
+
+
+def secrets_of(mundo: Mundo) -> dict[str, str]:
     client = mundo.sim.state.clients[1]
-    hidden = {
-        "token": TOKEN,
-        "key": KEY,
-        "password": PASSWORD,
-        "its token": client.token,
-        "its key": client.key,
-    }
-    assert leaks(hidden, places) == []
+    theirs = {"its token": client.token, "its key": client.key}
+    return {"token": TOKEN, "key": KEY, "password": PASSWORD, **theirs}
+
+
+async def test_the_pair_is_on_no_page_and_in_no_span_though_the_platform_tells_it(mundo: Mundo) -> None:
+    """In refusals and lost answers of calls with the pair in their address: pages, their JSON, traces."""
+    texts = list(echoes(TOKEN, KEY))
+    for text in texts:
+        mundo.sim.fail("statusCustomer.set", "refuse", count=1, text=text)
+        told = await mundo.ask("subscriber.block", **ANA)
+        assert (told.data["status"], told.data["error"]["code"]) == ("rejected", "platform_refused"), text
+        assert "***" in told.data["error"]["platform_message"], text
+    for kind in ("html500", "drop_before", "busy"):
+        mundo.sim.fail("statusCustomer.set", kind, count=1, text=texts[0])
+        assert (await mundo.ask("subscriber.block", **ANA)).data["status"] == "succeeded", kind
+    pages = await pages_of(mundo.worker)
+    attempts = [body for path, body in pages.items() if b"/api/statusCustomer/***/***" in body]
+    assert len(attempts) >= 2 * (len(texts) + 3), "each command's page shows the calls that were made"
+    assert b"***" in pages["/failures"]
+    mundo.worker.terminate()  # the last spans go out with the stop
+    assert await mundo.worker.ended() == 0
+    spans = [each.SerializeToString() for each in mundo.collector.spans]
+    assert sum(b"attempt subscriber.block.v1" in each for each in spans) >= len(texts) + 3
+    places = {**pages, "spans": b"\n".join(spans), **left_by(mundo)}
+    assert leaks(secrets_of(mundo), places) == []
