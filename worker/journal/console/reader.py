@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 PATIENCE = 3.0  # seconds that one look may take in all
 AT_ONCE = 2  # looks at a time on PostgreSQL: most connections stay with the loops
+SLACK = 0.1  # seconds that a statement may go on past PATIENCE: the server is not told the rest before each short one
+STEPS = 10_000  # of SQLite's machine, between two looks at the clock; well below a millisecond
 
 Work = Callable[[Tx], Awaitable[T]]
 
@@ -51,45 +53,23 @@ def open_reader(url: str, journal: Runs) -> Reader:
     return SqliteReader(sqlite_path(url)) if url.startswith("sqlite") else PostgresReader(journal)
 
 
-class PostgresReader:
-    """The journal's own connections, a few of them, with a limit on each statement."""
+class _Reading:
+    """A transaction that only reads, and for PATIENCE seconds in all: a look may be many statements."""
 
-    postgres = True
+    def __init__(self, now: float) -> None:
+        self.now = now
+        self.until = time.monotonic() + PATIENCE
 
-    def __init__(self, journal: Runs) -> None:
-        self._journal = journal
-        self._turn = asyncio.Semaphore(AT_ONCE)
+    def over(self) -> bool:
+        """SQLite asks it while a statement runs, in that statement's thread; True ends the statement."""
+        return time.monotonic() >= self.until
 
-    async def read(self, work: Work[T]) -> T:
-        async def limited(tx: Tx) -> T:
-            await tx.run(f"SET LOCAL statement_timeout = {int(PATIENCE * 1000)}")
-            return await work(tx)
-
-        async with self._turn:
-            began = time.monotonic()
-            try:
-                return await self._journal.run(limited)
-            except JournalDown:
-                if time.monotonic() - began >= PATIENCE:
-                    raise TooWide from None
-                raise
-
-    async def close(self) -> None:
-        """Nothing is ours."""
-
-
-class _SqliteTx:
-    """Statements in a thread: the engine's event loop goes on meanwhile."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self.now = time.time()
-
-    async def rows(self, sql: str, *args: Any) -> Sequence[Row]:
-        return await asyncio.to_thread(self._rows, translate(sql), [_value(one) for one in args])
-
-    def _rows(self, sql: str, args: list[Any]) -> Sequence[Row]:
-        return self._connection.execute(sql, args).fetchall()
+    def left(self) -> float:
+        """Seconds. Raises TooWide where there are none."""
+        left = self.until - time.monotonic()
+        if left <= 0:
+            raise TooWide
+        return left
 
     async def run(self, sql: str, *args: Any) -> int:
         raise AssertionError("a reader changes nothing")
@@ -108,6 +88,65 @@ class _SqliteTx:
 
     def wake(self, channel: str) -> None:
         """There is nothing to tell."""
+
+
+class _PostgresTx(_Reading):
+    """The server ends a statement that would take longer than what is left of the look."""
+
+    def __init__(self, tx: Tx) -> None:
+        super().__init__(tx.now)
+        self._tx = tx
+        self._told = float("inf")  # seconds that the server gives a statement
+
+    async def rows(self, sql: str, *args: Any) -> Sequence[Row]:
+        left = self.left()
+        if self._told > left + SLACK:
+            await self._tx.run(f"SET LOCAL statement_timeout = {int(left * 1000) + 1}")
+            self._told = left
+        return await self._tx.rows(sql, *args)
+
+
+class PostgresReader:
+    """The journal's own connections, a few of them."""
+
+    postgres = True
+
+    def __init__(self, journal: Runs) -> None:
+        self._journal = journal
+        self._turn = asyncio.Semaphore(AT_ONCE)
+
+    async def read(self, work: Work[T]) -> T:
+        limited: list[_PostgresTx] = []
+
+        async def within(tx: Tx) -> T:
+            limited[:] = [_PostgresTx(tx)]
+            return await work(limited[0])
+
+        async with self._turn:
+            try:
+                return await self._journal.run(within)
+            except JournalDown:
+                if limited and limited[0].over():
+                    raise TooWide from None
+                raise
+
+    async def close(self) -> None:
+        """Nothing is ours."""
+
+
+class _SqliteTx(_Reading):
+    """Statements in a thread: the engine's event loop goes on meanwhile."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__(time.time())
+        self._connection = connection
+
+    async def rows(self, sql: str, *args: Any) -> Sequence[Row]:
+        self.left()
+        return await asyncio.to_thread(self._rows, translate(sql), [_value(one) for one in args])
+
+    def _rows(self, sql: str, args: list[Any]) -> Sequence[Row]:
+        return self._connection.execute(sql, args).fetchall()
 
 
 def _value(value: Any) -> Any:
@@ -139,17 +178,18 @@ class SqliteReader:
                     self._connection.execute("ROLLBACK")
 
     async def _in_time(self, connection: sqlite3.Connection, work: Work[T]) -> T:
-        """`interrupt` ends a statement that runs in its thread; the transaction ends after that, never beside it."""
-        alarm = asyncio.get_running_loop().call_later(PATIENCE, connection.interrupt)
-        task = asyncio.ensure_future(work(_SqliteTx(connection)))
+        """A statement that runs in its thread is ended there; the transaction ends after that, never beside it."""
+        tx = _SqliteTx(connection)
+        connection.set_progress_handler(tx.over, STEPS)
+        task = asyncio.ensure_future(work(tx))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            connection.interrupt()
-            await asyncio.wait([task])
+            tx.until = 0.0
+            await asyncio.gather(task, return_exceptions=True)
             raise
         finally:
-            alarm.cancel()
+            connection.set_progress_handler(None, STEPS)
 
     def _open(self) -> sqlite3.Connection:
         self._connection = sqlite3.connect(
