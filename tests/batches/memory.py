@@ -63,10 +63,13 @@ async def check(folder: Path, file: Path) -> None:
     assert peak < ALLOWED, f"more than {ALLOWED} MB"
 
 
-def most_memory() -> float:
-    """MB of this process. (`getrusage` counts what the process that started it had, too.)"""
-    [line] = [one for one in Path("/proc/self/status").read_text().splitlines() if one.startswith("VmHWM")]
-    return int(line.split()[1]) / 1024
+def most_memory(pid: int | str = "self") -> float:
+    """MB of a process at its most; 0: it is gone. (`getrusage` counts what the process that started it had, too.)"""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(one.split()[1]) / 1024 for one in lines if one.startswith("VmHWM")), 0.0)
 
 
 def main() -> None:

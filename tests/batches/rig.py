@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.batches.files import MAPPING
+from tests.batches.memory import most_memory
 from tests.support.storm import Sippulse
 from tests.support.worker import Finished, Workers
 from worker.sandbox.postgres import PrivatePostgres
@@ -27,6 +29,25 @@ class Rig:
 
     async def run(self, *words: str, within: float = 86_400.0) -> Finished:
         return await self.workers.worker(*words, within=within, WORKER_BATCH_PASSPHRASE=PHRASE)
+
+    async def watched(self, *words: str) -> tuple[int, float]:
+        """The same, what it says goes where ours goes. Its exit code, and MB of memory at its most."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "worker", "--config", str(self.workers.file), *words,
+            cwd=self.workers.folder, env={**self.workers._environment(), "WORKER_BATCH_PASSPHRASE": PHRASE},
+            stdin=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        most = 0.0
+        try:
+            ended = asyncio.create_task(process.wait())
+            while not ended.done():
+                most = max(most, most_memory(process.pid))
+                await asyncio.wait({ended}, timeout=0.2)
+            return ended.result(), most
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
 
     @property
     def mapping(self) -> Path:
