@@ -26,7 +26,7 @@ SLOWEST = 1.0  # seconds
 ROUNDS = 10  # of 100 commands: the backlog is there in each, what else the machine has to do is not
 
 
-async def test_20000_commands_for_a_dead_platform_neither_delay_a_well_one_nor_fill_the_memory(
+async def test_p5_p10_20000_commands_for_a_dead_platform_neither_delay_a_well_one_nor_fill_the_memory(
     journal: str | None, rabbit_url: str, platform: Sippulse, tmp_path: Path
 ) -> None:
     port = free_port()  # nobody listens there yet: connection refused

@@ -233,7 +233,7 @@ async def depth_is(url: str, expected: int) -> bool:
     return await depth(url, COMMANDS) == expected
 
 
-async def test_rule_6_1_a_full_journal_pauses_intake_until_it_has_room(rabbit_url: str):
+async def test_rule_6_1_p10_a_full_journal_pauses_intake_until_it_has_room(rabbit_url: str):
     await fill(rabbit_url, numbered(700))
     journal = FakeJournal()
     async with intake(rabbit_url, journal, max_waiting=200) as one:

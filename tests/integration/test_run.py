@@ -120,7 +120,7 @@ async def waiting(workers: Workers) -> bool:
     return [one["state"] for one in done.json] == ["waiting"]
 
 
-async def test_a_stop_lets_the_call_under_way_end_and_publishes_its_result(
+async def test_p9_a_stop_lets_the_call_under_way_end_and_publishes_its_result(
     rabbit_url: str, tmp_path: Path, simulator: Simulator
 ) -> None:
     """P9: the answer of a call that was under way at SIGTERM is not lost, nor left for the next start."""
@@ -137,7 +137,7 @@ async def test_a_stop_lets_the_call_under_way_end_and_publishes_its_result(
         assert results.heard[0].data["attempts"] == 1
 
 
-async def test_what_comes_during_a_stop_stays_in_the_queue(
+async def test_p9_what_comes_during_a_stop_stays_in_the_queue(
     rabbit_url: str, tmp_path: Path, simulator: Simulator
 ) -> None:
     simulator.fail("blockOutgoingCalls", "delay", seconds=1.5, count=1)
