@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest_asyncio
 
+from tests.acceptance.test_tracing import Collector
 from tests.support.amqp import Heard, Listener, Sender, command, eventually
 from tests.support.leaks import leaks
+from tests.support.seen import echoes, pages_of
 from tests.support.stage import FINAL, MODULE
 from tests.support.worker import WorkerProcess, Workers
 from worker.sandbox.rabbitmq import PrivateRabbit
@@ -40,6 +42,8 @@ class Ring:
     worker: WorkerProcess
     results: Listener
     answers: Listener
+    audit: Listener
+    collector: Collector
 
     async def ask(self, type_: str, **data: Any) -> Heard:
         """The final result of a command."""
@@ -65,12 +69,20 @@ async def ring(rabbit: PrivateRabbit, tmp_path_factory: Any) -> AsyncIterator[Ri
     sim = await serve(0, config=SimulatorConfig.from_values({"app_secret": APP_SECRET}))
     table = {"kind": "ringme", "url": sim.url, "app_id": "app", "app_secret": APP_SECRET,
              "undocumented": True, "block_rule_id": 7, "history_page": 10, **QUICK, **HOLDS}  # fmt: skip
-    workers = Workers(folder, broker, {}, settings={"journal": {"retention": "1s"}})
+    collector = Collector()
+    settings = {"tracing": {"endpoint": collector.url}, "logs": {"level": "debug"}}
+    workers = Workers(folder, broker, {}, settings={"journal": {"retention": "1s"}, **settings})
     workers.settings["platforms"] = {NAME: table}
     try:
-        async with Listener(broker) as results, Listener(broker, None) as answers, workers:
-            yield Ring(sim, broker, workers, await workers.start(), results, answers)
+        async with (
+            Listener(broker) as results,
+            Listener(broker, "provisioning.audit") as audit,
+            Listener(broker, None) as answers,
+            workers,
+        ):
+            yield Ring(sim, broker, workers, await workers.start(), results, answers, audit, collector)
     finally:
+        collector.close()
         await sim.close()
         rabbit.remove_vhost(name)
 
@@ -143,9 +155,49 @@ async def test_a_rotated_secret_rejects_nothing_and_shows_nowhere(ring: Ring) ->
     check = await ring.workers.worker("platforms", "check")
     assert check.code == 0, check.out
     said = f"{doctor.out}{doctor.err}{check.out}{check.err}{(await ring.worker.get('/metrics'))[1]}"
+    assert ring.sim.platform.tokens
+    assert leaks(secrets_of(ring), {"said": said.encode(), **left_by(ring)}) == []
+
+
+def left_by(ring: Ring) -> dict[str, bytes]:
+    """Logs, the journal's files, events."""
     places = {f"log {n}": one.log().encode() for n, one in enumerate(ring.workers.processes)}
     places |= {file.name: file.read_bytes() for file in ring.workers.folder.glob("worker.db*")}
-    places |= {"said": said.encode(), "events": b"".join(each.body for each in ring.results.heard)}
+    return places | {"events": b"".join(each.body for each in (*ring.results.heard, *ring.audit.heard))}
+
+
+def secrets_of(ring: Ring) -> dict[str, str]:
     tokens = {f"token {n}": token for n, token in enumerate(ring.sim.platform.tokens)}
-    assert tokens
-    assert leaks({"app": APP_SECRET, "sip": PASSWORD, **tokens}, places) == []
+    return {"app": APP_SECRET, "sip": PASSWORD, **tokens}
+
+
+async def test_token_and_secret_are_on_no_page_and_in_no_span_though_the_platform_tells_them(
+    ring: Ring,
+) -> None:
+    """In refusals, lost answers and refused sign-ins: pages, their JSON, traces."""
+    ring.sim.platform.tokens.clear()  # those of other processes too
+    assert (await ring.ask("subscriber.get", subscriber=CLIENT)).data["status"] == "succeeded"
+    [token] = ring.sim.platform.tokens
+    texts = list(echoes(token, APP_SECRET))
+    change = {"subscriber": CLIENT, "changes": {"timezone": "Europe/Moscow"}}
+    for text in texts:
+        ring.sim.fail("client.update", "refuse", code=400, count=1, text=text)
+        told = await ring.ask("subscriber.update", **change)
+        assert (told.data["status"], told.data["error"]["code"]) == ("rejected", "platform_refused"), text
+        assert "***" in told.data["error"]["platform_message"], text
+    for kind in ("html500", "drop_before", "busy"):
+        ring.sim.fail("client.update", kind, count=1, text=texts[0])
+        assert (await ring.ask("subscriber.update", **change)).data["status"] == "succeeded", kind
+    ring.sim.platform.tokens.clear()
+    ring.sim.fail("oauth.token", "refuse", code=401, status="invalid_client", count=1, text=texts[0])
+    assert (await ring.ask("subscriber.update", **change)).data["status"] == "succeeded"
+    pages = await pages_of(ring.worker)
+    attempts = [body for body in pages.values() if b"PUT /client/12/client/" in body]
+    assert len(attempts) >= 2 * (len(texts) + 4), "each command's page shows the calls that were made"
+    assert b"***" in pages["/failures"]
+    ring.worker.terminate()  # the last spans go out with the stop
+    assert await ring.worker.ended() == 0
+    spans = [each.SerializeToString() for each in ring.collector.spans]
+    assert sum(b"attempt subscriber.update.v1" in each for each in spans) >= len(texts) + 4
+    places = {**pages, "spans": b"\n".join(spans), **left_by(ring)}
+    assert leaks({**secrets_of(ring), "the token before": token}, places) == []

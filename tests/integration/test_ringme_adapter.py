@@ -496,10 +496,43 @@ async def test_a_200_that_shows_the_value_from_before_the_call_is_no_success(
     assert f"{field} stayed as it was" in refused.text
 
 
+@pytest.mark.parametrize(
+    ("command", "data", "field"),
+    [
+        ("subscriber.block", {"subscriber": EXTENSION}, "status"),
+        ("ringme.client.update", {"client_id": 12, "hold_music": 5}, "hold_music"),
+        ("subscriber.update", {"subscriber": CLIENT, "changes": {"dial_rule_id": 9}}, "dial_rule_id"),
+    ],
+)
+async def test_a_200_that_shows_another_word_or_number_than_the_one_ordered_is_no_success(
+    begin: Begin, command: str, data: Any, field: str
+) -> None:
+    """Though the value before is not known: there is one way to write these. The record has to say so too."""
+    bench = await begin({"not_open": [field]}, assume={"put": "changes"})
+    refused = await bench.outcome(command, **data)
+    assert (refused.code, refused.certain) == (Code.PLATFORM_REFUSED, True)
+    assert f"{field} is not as ordered" in refused.text
+    open_ = await begin(assume={"put": "changes"})
+    assert isinstance(await open_.outcome(command, **data), Done)
+    reads = sum(open_.received(each) for each in ("client.get", "extension.get"))
+    assert reads == 0, "an answer that shows what was ordered is enough"
+
+
+async def test_a_block_whose_answer_is_older_than_the_record_is_a_block(begin: Begin) -> None:
+    bench = await begin(assume={"put": "changes"})
+    [step] = bench.steps("subscriber.block", subscriber=EXTENSION)
+    assert isinstance(step, RestStep)
+    old = dict(bench.extension())
+    assert isinstance(await bench.outcome("subscriber.block", subscriber=EXTENSION), Done)
+    assert await bench.platform.unchanged(step, old) is None
+    bench.sim.fail("extension.get", "html500", count=1)
+    assert await bench.platform.unchanged(step, old) == Unclear("not_shown")
+
+
 async def test_where_the_value_before_is_not_known_what_is_shown_otherwise_is_named_and_no_refusal(
     begin: Begin,
 ) -> None:
-    """RingMe may write the value of an applied PUT in a way of its own: rejected would be a guess."""
+    """RingMe may write the text of an applied PUT in a way of its own: rejected would be a guess."""
     bench = await begin({"not_open": ["timezone"]}, assume={"put": "changes"})
     done = await bench.outcome("subscriber.update", subscriber=CLIENT, changes={"timezone": "UTC"})
     assert done == Done({"changed": [], "differences": ["timezone"]})

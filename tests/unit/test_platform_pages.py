@@ -33,8 +33,12 @@ def test_every_file_that_a_fourth_one_needs_exists() -> None:
 
 
 def test_a_fourth_platform_is_little_work() -> None:
-    toy = DOCS.parent / "tests" / "conformance" / "platforms" / "toy.py"
-    assert len(toy.read_text(encoding="utf-8").splitlines()) < 80
+    said = dict(re.findall(r"^\| `(toy[\w.]+)` \| (\d+) \|", PLATFORMS, re.MULTILINE))
+    folder = DOCS.parent / "tests" / "conformance" / "platforms"
+    assert {file.name for file in folder.glob("toy*") if file.is_file()} == set(said)
+    for name, lines in said.items():
+        assert len((folder / name).read_text(encoding="utf-8").splitlines()) == int(lines), name
+    assert int(said["toy.py"]) < 80, "the platform itself: settings, portable commands, plans, login"
 
 
 def test_the_tables_of_native_commands_are_what_the_files_say() -> None:

@@ -43,6 +43,21 @@ def made(sim: Simulator, data: Data) -> int:
     return sum(each["body"]["login"] == data["login"] for each in entries)
 
 
+def application(sim: Simulator, number: int) -> Data:
+    """A registered one, whose secret is given anew."""
+    id_ = 900 + number
+    sim.platform.tables["applications"][id_] = {"id": id_, "name": f"crm-{number}", "app_secret": SECRET}
+    return {"application_id": str(id_)}
+
+
+def renewed(sim: Simulator, data: Data) -> int:
+    entries = [e for e in sim.platform.ledger.entries if e["operation"] == "application.reset_secret"]
+    return sum(each["path"]["application_id"] == data["application_id"] for each in entries)
+
+
+RENEWAL = "ringme.application.reset_secret"  # not allowed unless the settings say so: it returns a secret
+
+
 class Ringme:
     kind = "ringme"
     control, other_control, control_read = "user.me", "limit.get", "limit.get?client_id=12"
@@ -66,13 +81,22 @@ class Ringme:
                 extension,
                 changes("extension.delete", "extension_id"),
             ),
+            Act(
+                "change_secret",
+                RENEWAL,
+                "application.reset_secret",
+                application,
+                renewed,
+                readable=False,
+            ),
         )
 
     async def serve(self, port: int = 0) -> Simulator:
         return await serve(port, config=SimulatorConfig.from_values({"app_secret": APP_SECRET}))
 
     def settings(self, url: str) -> Data:
-        return {"url": url, "app_id": "app", "app_secret": APP_SECRET, "undocumented": True}
+        own = {"url": url, "app_id": "app", "app_secret": APP_SECRET}
+        return {**own, "undocumented": True, "allow": [RENEWAL]}
 
     def refuse(self, sim: Simulator, operation: str, text: str) -> None:
         sim.fail(operation, "refuse", code=400, status="closed", text=text)

@@ -14,13 +14,18 @@ from tests.conformance.platforms.subject import SECRET
 from tests.support.engine import FINAL, PATIENT, eventually
 from tests.support.leaks import leaks
 from worker.domain.outcome import Done, Unclear
-from worker.messages.catalogue import PORTABLE
+from worker.messages.catalogue import PORTABLE, natives
 from worker.messages.errors import Code, Problem
 from worker.platforms.port import Order
 from worker.platforms.transport import NO_GUARD
 from worker.sandbox.ports import free_port
 
 TEXT = "this account is closed to us"
+
+
+async def test_the_suite_goes_through_each_effect_that_the_platform_has(bench: Bench) -> None:
+    offered = {spec.effect for spec in natives(bench.subject.kind).values()}
+    assert {act.effect for act in bench.subject.acts()} == offered
 
 
 async def test_a_command_takes_effect_once(bench: Bench) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from worker.domain.effect import Effect
 from worker.domain.outcome import Busy, Done, Exchange, Ill, NotSent, Outcome, Refused, Unclear
 from worker.messages.errors import Code
-from worker.messages.rest.operations import Datum, Operation, Place, Table
+from worker.messages.rest.operations import Datum, Operation, Place, Table, types_of
 from worker.platforms.port import Guard, Memory, Order, Reply, Rows, Step, Unread
 from worker.platforms.preview import Existing, Preview
 from worker.platforms.reading import not_sent, within
@@ -127,18 +127,20 @@ class RingmePlatform(RestPlatform):
         """A 200 says less than the record that comes with it: not every field is open to every client. What the
         answer shows as it was is read once more, and where nothing of the order was done, it was refused.
 
-        Where the record was not read before, nothing tells what stayed from what RingMe writes in its own way.
+        Where the record was not read before, nothing tells a text that stayed from one that RingMe writes in its
+        own way; what has one way to be written is told all the same.
         """
         endpoint = MERGED.get(step.operation.endpoint)
-        if endpoint is None or step.was is None or not stale(step, step.was, value):
+        if endpoint is None or not stale(step, value):
             return None
         found, _ = await self._beside(step, operation(self.table, endpoint), step.params)
         if not isinstance(found, Mapping):
             return Unclear("not_shown")
-        left = stale(step, step.was, found)
-        if not left or set(left) != anew(step, step.was):
+        left = stale(step, found)
+        if not left or set(left) != anew(step):
             return None  # the output names what is otherwise
-        why = f"RingMe answered that it was done, and {', '.join(left)} stayed as it was: it is not open to our application"
+        how = "is not as ordered" if step.was is None else "stayed as it was"
+        why = f"RingMe answered that it was done, and {', '.join(left)} {how}: it is not open to our application"
         return Refused(Code.PLATFORM_REFUSED, why, certain=True)
 
     async def _beside(
@@ -237,25 +239,33 @@ def sent(step: RestStep) -> list[Datum]:
     ]
 
 
-def anew(step: RestStep, was: Mapping[str, Any]) -> set[str]:
+def anew(step: RestStep) -> set[str]:
     """Names of what was ordered otherwise than it was; no record shows that of a secret."""
+    was = step.was
     return {
         each.name
         for each in sent(step)
-        if each.secret or not same(was.get(each.wire), step.params[each.name])
+        if was is None or each.secret or not same(was.get(each.wire), step.params[each.name])
     }
 
 
-def stale(step: RestStep, was: Mapping[str, Any], record: Any) -> list[str]:
+def stale(step: RestStep, record: Any) -> list[str]:
     """Names of what a record shows as it was before the call, and not as it was ordered."""
     if not isinstance(record, Mapping):
         return []
     found = []
     for each in sent(step):
         now = record.get(each.wire, step.params[each.name])
-        if not each.secret and not same(now, step.params[each.name]) and same(now, was.get(each.wire)):
+        if each.secret or same(now, step.params[each.name]):
+            continue
+        if same(now, step.was.get(each.wire)) if step.was is not None else has_one_way(each):
             found.append(each.name)
     return found
+
+
+def has_one_way(datum: Datum) -> bool:
+    """Words of a list, numbers and flags are not written in another way, as texts may be."""
+    return "enum" in datum.schema or not {"string", "array", "object", "any"} & set(types_of(datum.schema))
 
 
 def same(one: Any, two: Any) -> bool:
