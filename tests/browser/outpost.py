@@ -95,7 +95,13 @@ class Outpost:
         )
         assert mark is not None
         for name, role in CREW.items():
-            user = {"csrf": mark[1], "name": name, "role": role, "password": PASSWORD}
+            user = {
+                "csrf": mark[1],
+                "name": name,
+                "role": role,
+                "password": PASSWORD,
+                "reason": "a new colleague",
+            }
             assert (await ask.post(f"{self.url}/people/user", form=user, timeout=SLOW)).ok
         await context.close()
         for name in CREW:

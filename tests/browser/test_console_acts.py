@@ -194,9 +194,10 @@ async def test_a_person_with_a_phone_stops_a_bulk_retry_half_way_and_nothing_mor
     await page.get_by_role("button", name="Go: 12 commands").tap()
     await expect(page.locator("#head")).to_contain_text("6 of 12 acted on", timeout=SLOW)
     await fits(page)
+    await page.get_by_label(REASON).fill("they restart it again")
     await page.get_by_role("button", name="Stop it").tap()
     await state_is(page, "stopped")
-    await expect(page.locator("#head")).to_contain_text("stopped by olga")
+    await expect(page.locator("#head")).to_contain_text("stopped by olga: they restart it again")
     portions = await page.locator("td[data-label=Portion]").all_text_contents()
     assert sorted(one for one in portions if one.isdigit()) == ["1", "2", "2", "2", "2", "2"]
     # What was on its way arrives, the rest stays as it was.

@@ -88,6 +88,7 @@ async def test_an_admin_makes_a_user_who_is_shut_out_after_five_wrong_passwords(
     await admin.locator("#u-name").fill("lara")
     await admin.locator("#u-role").select_option("viewer")
     await admin.locator("#u-password").fill(PASSWORD)
+    await admin.locator("#u-why").fill("she begins today")
     await admin.get_by_role("button", name="Save").click()
     await expect(admin.get_by_role("row", name=re.compile("lara"))).to_contain_text("viewer", timeout=SLOW)
 
@@ -131,6 +132,7 @@ async def test_a_session_ends_with_its_user(post: Outpost) -> None:
         "csrf": await admin.locator("[name=csrf]").first.input_value(),
         "name": "nina",
         "role": "operator",
+        "reason": "for the night shift",
     }
     await admin.context.request.post(f"{post.url}/people/user", form={**form, "password": PASSWORD})
     page = await post.page()
@@ -138,7 +140,9 @@ async def test_a_session_ends_with_its_user(post: Outpost) -> None:
     await comes_in(page, "nina", PASSWORD)
     await expect(page.get_by_role("heading", level=1)).to_have_text("Overview", timeout=SLOW)
     await admin.reload()
-    await admin.get_by_role("row", name=re.compile("nina")).get_by_role("button", name="Disable").click()
+    nina = admin.get_by_role("row", name=re.compile("nina"))
+    await nina.get_by_label(REASON).fill("she has left")
+    await nina.get_by_role("button", name="Disable").click()
     await expect(admin.get_by_role("row", name=re.compile("nina"))).to_contain_text("disabled", timeout=SLOW)
     await page.get_by_role("link", name="Platforms", exact=True).click()
     await expect(page.get_by_label("Password")).to_be_visible(timeout=SLOW)

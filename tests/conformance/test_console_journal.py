@@ -220,7 +220,7 @@ async def test_a_portion_tells_what_failed_again(console: ConsoleJournal, journa
 async def test_five_wrong_passwords_close_the_door_for_a_while(
     console: ConsoleJournal, journal: StoredJournal
 ) -> None:
-    await journal.run(lambda tx: people.put_user(tx, "ana", "operator", "hash", "link"))
+    await journal.run(lambda tx: people.put_user(tx, "ana", "operator", "hash", "link", "why"))
     for _ in range(4):
         await journal.run(lambda tx: people.wrong_password(tx, "ana", "127.0.0.1"))
     user = await journal.run(lambda tx: people.user(tx, "ana"))
@@ -245,48 +245,48 @@ async def test_a_session_ends_with_its_time_its_user_and_its_owner_s_wish(
     async def open_(secret: str) -> bool:
         return await journal.run(lambda tx: people.session(tx, secret)) is not None
 
-    await journal.run(lambda tx: people.put_user(tx, "ana", "viewer", "hash", "link"))
+    await journal.run(lambda tx: people.put_user(tx, "ana", "viewer", "hash", "link", "why"))
     first = await journal.run(lambda tx: people.sign_in(tx, "ana", "here"))
     second = await journal.run(lambda tx: people.sign_in(tx, "ana", "here"))
     assert await open_(first)
     await journal.run(lambda tx: people.sign_out(tx, first))
     assert not await open_(first)
     assert await open_(second)
-    await journal.run(lambda tx: people.put_user(tx, "ana", "operator", None, "boss"))
+    await journal.run(lambda tx: people.put_user(tx, "ana", "operator", None, "boss", "why"))
     assert not await open_(second)
     third = await journal.run(lambda tx: people.sign_in(tx, "ana", "here"))
     await change(journal, "UPDATE console_sessions SET seen_at = seen_at - 30000")
     assert not await open_(third)
     fourth = await journal.run(lambda tx: people.sign_in(tx, "ana", "here"))
-    await journal.run(lambda tx: people.disable_user(tx, "ana", "boss"))
+    await journal.run(lambda tx: people.disable_user(tx, "ana", "boss", "why"))
     assert not await open_(fourth)
 
 
 async def test_a_token_holds_to_its_day_and_stands_nowhere(
     console: ConsoleJournal, journal: StoredJournal
 ) -> None:
-    secret = await journal.run(lambda tx: people.make_token(tx, "crm", "viewer", 30, "ana"))
+    secret = await journal.run(lambda tx: people.make_token(tx, "crm", "viewer", 30, "ana", "why"))
     person = await journal.run(lambda tx: people.token(tx, secret))
     assert person == people.Person("token crm", "viewer", token=True)
     [line] = await journal.run(people.tokens)
     assert secret not in str(line) + str(await records(journal))
-    assert await journal.run(lambda tx: people.revoke_token(tx, line["id"], "ana"))
+    assert await journal.run(lambda tx: people.revoke_token(tx, line["id"], "ana", "why"))
     assert await journal.run(lambda tx: people.token(tx, secret)) is None
-    other = await journal.run(lambda tx: people.make_token(tx, "crm", "viewer", 30, "ana"))
+    other = await journal.run(lambda tx: people.make_token(tx, "crm", "viewer", 30, "ana", "why"))
     await change(journal, "UPDATE console_tokens SET expires_at = expires_at - 31 * 86400")
     assert await journal.run(lambda tx: people.token(tx, other)) is None
 
 
 async def test_no_two_live_tokens_have_one_name(console: ConsoleJournal, journal: StoredJournal) -> None:
     async def make(name: str) -> str:
-        return await journal.run(lambda tx: people.make_token(tx, name, "viewer", 30, "ana"))
+        return await journal.run(lambda tx: people.make_token(tx, name, "viewer", 30, "ana", "why"))
 
     await make("crm")
     await make("erp")
     with pytest.raises(people.NameTaken):
         await make("crm")
     [line, _] = await journal.run(people.tokens)
-    await journal.run(lambda tx: people.revoke_token(tx, line["id"], "ana"))
+    await journal.run(lambda tx: people.revoke_token(tx, line["id"], "ana", "why"))
     await make("crm")
     await change(journal, "UPDATE console_tokens SET expires_at = expires_at - 31 * 86400")
     await make("crm")
@@ -296,8 +296,8 @@ async def test_the_link_for_the_first_admin_works_once(
     console: ConsoleJournal, journal: StoredJournal
 ) -> None:
     assert not await journal.run(people.any_admin)
-    old = await journal.run(lambda tx: people.make_link(tx, "worker"))
-    link = await journal.run(lambda tx: people.make_link(tx, "worker"))
+    old = await journal.run(lambda tx: people.make_link(tx, "worker", "why"))
+    link = await journal.run(lambda tx: people.make_link(tx, "worker", "why"))
     assert not await journal.run(lambda tx: people.use_link(tx, old, "eve", "hash"))
     assert await journal.run(lambda tx: people.use_link(tx, link, "ana", "hash"))
     assert not await journal.run(lambda tx: people.use_link(tx, link, "eve", "hash"))
@@ -308,7 +308,7 @@ async def test_the_link_for_the_first_admin_works_once(
 async def test_audit_records_are_found_by_what_and_who(
     console: ConsoleJournal, journal: StoredJournal
 ) -> None:
-    await journal.run(lambda tx: people.put_user(tx, "ana", "viewer", "hash", "boss"))
+    await journal.run(lambda tx: people.put_user(tx, "ana", "viewer", "hash", "boss", "why"))
     await console.denied(people.Person("ana", "viewer"), "retry", "a viewer may not", {"command": 7})
     [denied], _ = await console.records(what="denied")
     assert (denied["actor"], denied["details"]["act"], denied["details"]["command"]) == ("ana", "retry", 7)

@@ -282,7 +282,8 @@ async def test_a_bulk_act_does_what_its_preview_counted_and_stops_when_it_fails_
     assert sorted((await states(journal)).values()) == ["parked"] * 7 + ["succeeded"]
     whats = [one["what"] for one in await records(journal)]
     assert {"bulk_begun", "bulk_stopped"} <= set(whats)
-    assert (await ana.act(f"{act}/stop")).status_code == 409
+    assert (await ana.act(f"{act}/stop")).status_code == 422
+    assert (await ana.act(f"{act}/stop", reason="too late")).status_code == 409
 
 
 async def test_a_bulk_act_leaves_out_what_came_after_its_preview(
@@ -451,7 +452,7 @@ async def test_a_password_that_is_changed_while_it_is_looked_at_lets_nobody_in(
     coming = asyncio.create_task(front.client().post("/sign-in", data={"name": "ana", "password": PASSWORD}))
     try:
         await eventually(slow.begun.is_set)
-        await journal.run(lambda tx: people.put_user(tx, "ana", "operator", other, "boss"))
+        await journal.run(lambda tx: people.put_user(tx, "ana", "operator", other, "boss", "why"))
     finally:
         slow.go.set()
     assert (await coming).status_code != 303
@@ -461,19 +462,106 @@ async def test_a_password_that_is_changed_while_it_is_looked_at_lets_nobody_in(
 
 async def test_an_admin_makes_users_and_tokens_and_ends_them(front: Front, journal: StoredJournal) -> None:
     ana = await front.person("ana", "admin")
-    form = {"name": "bob", "role": "operator", "password": PASSWORD}
+    form = {"name": "bob", "role": "operator", "password": PASSWORD, "reason": "he begins today"}
     assert (await ana.act("/people/user", **form)).status_code == 303
     bob = front.client()
     assert (await bob.post("/sign-in", data={"name": "bob", "password": PASSWORD})).status_code == 303
     assert (await bob.get("/")).status_code == 200
-    assert (await ana.act("/people/user/bob/disable")).status_code == 303
+    assert (await ana.act("/people/user/bob/disable", reason="he has left")).status_code == 303
     assert (await bob.get("/")).status_code == 303
-    assert (await ana.act("/people/user/ana/disable")).status_code == 422
-    assert (await ana.act("/people/user", name="ana", role="viewer")).status_code == 422
-    assert (await ana.act("/people/user", name="x", role="viewer")).status_code == 422
-    page = await ana.act("/people/token", name="crm", role="viewer", days="30")
+    assert (await ana.act("/people/user/ana/disable", reason="x")).status_code == 422
+    assert (await ana.act("/people/user", name="ana", role="viewer", reason="x")).status_code == 422
+    assert (await ana.act("/people/user", name="x", role="viewer", reason="x")).status_code == 422
+    token = {"name": "crm", "role": "viewer", "days": "30", "reason": "the CRM shows states"}
+    page = await ana.act("/people/token", **token)
     secret = re.findall(r"<code>(pw_[^<]+)</code>", page.text)[0]
     assert secret not in (await ana.get("/people")).text
     assert secret not in str(await records(journal))
-    again = await ana.act("/people/token", name="crm", role="admin", days="30")
+    again = await ana.act("/people/token", **token | {"role": "admin"})
     assert (again.status_code, "a live token is called crm" in said(again)) == (409, True)
+    [line] = await journal.run(people.tokens)
+    assert (await ana.act(f"/people/token/{line['id']}/revoke", reason="it leaked")).status_code == 303
+
+
+async def test_no_act_on_people_goes_without_a_reason_and_each_stands_in_its_record(
+    front: Front, journal: StoredJournal
+) -> None:
+    """Rule 8.3."""
+    ana = await front.person("ana", "admin")
+    acts = {
+        "/people/user": {"name": "bob", "role": "operator", "password": PASSWORD},
+        "/people/token": {"name": "crm", "role": "viewer", "days": "30"},
+        "/people/user/bob/disable": {},
+        "/people/token/1/revoke": {},
+    }
+    for path, form in acts.items():
+        for reason in ("", "  "):
+            answer = await ana.act(path, reason=reason, **form)
+            assert (answer.status_code, said(answer)) == (422, "say why: it stands in the audit record"), path
+    assert len((await front.journal.everybody())[0]) == 1
+    before = len(await records(journal))
+    await ana.act("/people/user", reason="he begins", **acts["/people/user"])
+    await ana.act("/people/user", reason="he learned", name="bob", role="admin")
+    await ana.act("/people/user/bob/disable", reason="he left")
+    await ana.act("/people/token", reason="for the CRM", **acts["/people/token"])
+    [line] = await journal.run(people.tokens)
+    await ana.act(f"/people/token/{line['id']}/revoke", reason="it leaked")
+    written = [(one["what"], one["actor"], one["reason"]) for one in (await records(journal))[before:]]
+    assert written == [
+        ("user_made", "ana", "he begins"),
+        ("user_changed", "ana", "he learned"),
+        ("user_disabled", "ana", "he left"),
+        ("token_made", "ana", "for the CRM"),
+        ("token_revoked", "ana", "it leaked"),
+    ]
+
+
+async def test_a_failure_group_is_noted_archived_and_restored_and_each_has_its_reason(
+    front: Front, journal: StoredJournal
+) -> None:
+    await admit(journal, order("m-1", ALICE))
+    text = Problem(Code.PLATFORM_REFUSED, "the trunk is down")
+    await settle(journal, refused(await claim_one(journal), problem=text))
+    await front.journal.fold()
+    [group] = await front.journal.groups()
+    olga, program = await front.person("olga", "operator"), await front.token("dash", "operator")
+    path, there = f"/failures/{group['id']}", "the trunk is down"
+
+    assert (await olga.act(f"{path}/note", note="the carrier knows")).headers["location"] == "/failures"
+    assert "the carrier knows" in (await olga.get("/failures")).text
+    assert (await olga.act(f"{path}/archive", reason=" ")).status_code == 422
+    assert there in (await olga.get("/failures")).text
+    archived = await olga.act(f"{path}/archive", reason="the carrier has mended it")
+    assert archived.headers["location"] == "/failures"
+    assert there not in (await olga.get("/failures")).text
+    page = (await olga.get("/failures?archived=1")).text
+    assert there in page
+    assert "Restore the group" in page
+    assert (await olga.act(f"{path}/archive", reason="again")).status_code == 409
+    restored = await olga.act(f"{path}/restore", reason="it is not mended")
+    assert restored.headers["location"] == "/failures?archived=1"
+    assert there in (await olga.get("/failures")).text
+    assert there not in (await olga.get("/failures?archived=1")).text
+
+    api = f"/api/v1{path}"
+    assert (await program.post(f"{api}/note", json={"note": "ticket 7"})).json()["done"] == "note"
+    assert (await program.post(f"{api}/archive", json={})).status_code == 422
+    assert (await program.post(f"{api}/archive", json={"reason": "known"})).json()["done"] == "archive"
+    assert (await program.get("/api/v1/failures")).json() == []
+    [shown] = (await program.get("/api/v1/failures?archived=true")).json()
+    assert (shown["note"], shown["noted_by"]) == ("ticket 7", "token dash")
+    assert (await program.post(f"{api}/restore", json={"reason": "not yet"})).status_code == 200
+    assert len((await program.get("/api/v1/failures")).json()) == 1
+    written = [
+        (one["what"], one["actor"], one["reason"])
+        for one in await records(journal)
+        if one["what"].startswith("group_")
+    ]
+    assert written == [
+        ("group_noted", "olga", "the carrier knows"),
+        ("group_archived", "olga", "the carrier has mended it"),
+        ("group_restored", "olga", "it is not mended"),
+        ("group_noted", "token dash", "ticket 7"),
+        ("group_archived", "token dash", "known"),
+        ("group_restored", "token dash", "not yet"),
+    ]

@@ -156,12 +156,12 @@ async def test_who_comes_from_the_provider_has_no_password_here_and_no_lock(
         for password in ("", "nobody's password"):
             await front.client().post("/sign-in", data={"name": "ana", "password": password})
     boss = await front.person("boss", "admin")
-    answer = await boss.act("/people/user", name="ana", role="admin", password=PASSWORD)
+    answer = await boss.act("/people/user", name="ana", role="admin", password=PASSWORD, reason="new")
     assert "comes from the provider" in said(answer)
-    link = await journal.run(lambda tx: people.make_link(tx, "test"))
+    link = await journal.run(lambda tx: people.make_link(tx, "test", "why"))
     form = {"name": "ana", "password": PASSWORD, "again": PASSWORD}
     assert "choose another" in said(await front.client().post(f"/first/{link}", data=form))
-    await journal.run(lambda tx: people.put_user(tx, "ana", "operator", "a hash", "test"))
+    await journal.run(lambda tx: people.put_user(tx, "ana", "operator", "a hash", "test", "why"))
     user = await journal.run(lambda tx: people.user(tx, "ana"))
     assert user is not None
     assert user.password_hash == ""
@@ -180,13 +180,13 @@ async def test_who_was_disabled_here_stays_out_until_an_admin_says_otherwise(
 ) -> None:
     client, _ = await arrived(front, "u-1")
     boss = await front.person("boss", "admin")
-    assert (await boss.act("/people/user/ana/disable")).status_code == 303
+    assert (await boss.act("/people/user/ana/disable", reason="left")).status_code == 303
     assert (await client.get("/scheduled")).status_code == 303
     again, answer = await arrived(front, "u-1")
     page = await again.get(answer.headers["location"])
     assert (page.status_code, "was disabled here" in said(page)) == (403, True)
     assert (await whats(journal))[-1] == ("sign_in_denied", "ana")
-    assert (await boss.act("/people/user", name="ana", role="viewer")).status_code == 303
+    assert (await boss.act("/people/user", name="ana", role="viewer", reason="back")).status_code == 303
     back, _ = await arrived(front, "u-1")
     assert (await back.get("/scheduled")).status_code == 200
     assert ("ana", "operator") in await users(journal)  # as the provider says
@@ -270,7 +270,7 @@ async def test_without_passwords_the_link_is_still_a_way_in(front: Front, journa
     assert 'name="password"' not in door.text
     answer = await front.client().post("/sign-in", data={"name": "ana", "password": PASSWORD})
     assert answer.status_code == 403
-    link = await journal.run(lambda tx: people.make_link(tx, "test"))
+    link = await journal.run(lambda tx: people.make_link(tx, "test", "why"))
     client, form = front.client(), {"name": "boss", "password": PASSWORD, "again": PASSWORD}
     assert (await client.post(f"/first/{link}", data=form)).headers["location"] == "/"
     assert (await client.get("/people")).status_code == 200

@@ -45,10 +45,10 @@ async def filled(console: ConsoleJournal) -> None:
     journal = console.journal
     await five(journal)
     await console.fold()
-    await journal.run(lambda tx: people.put_user(tx, "ana", "operator", "hash", "boss"))
+    await journal.run(lambda tx: people.put_user(tx, "ana", "operator", "hash", "boss", "why"))
     await journal.run(lambda tx: people.sign_in(tx, "ana", "here"))
-    await journal.run(lambda tx: people.make_token(tx, "crm", "viewer", 1, "ana"))
-    await journal.run(lambda tx: people.make_link(tx, "worker"))
+    await journal.run(lambda tx: people.make_token(tx, "crm", "viewer", 1, "ana", "why"))
+    await journal.run(lambda tx: people.make_link(tx, "worker", "why"))
     await console.reserve_answer("key", "request")
     seen = await console.preview("archive", Wanted(state="succeeded"))
     number = await console.begin(seen, Wanted(state="succeeded"), "ana", "old")
@@ -88,7 +88,7 @@ async def test_a_group_stays_while_one_of_its_failures_does(
 
 
 async def test_wrong_passwords_are_forgotten_a_day_after_their_lock(journal: StoredJournal) -> None:
-    await journal.run(lambda tx: people.put_user(tx, "ana", "operator", "hash", "boss"))
+    await journal.run(lambda tx: people.put_user(tx, "ana", "operator", "hash", "boss", "why"))
     for _ in range(6):
         await journal.run(lambda tx: people.wrong_password(tx, "ana", "here"))
     await journal.purge()

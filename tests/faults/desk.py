@@ -41,7 +41,7 @@ class Console:
     async def signed_in(self, journal: StoredJournal) -> None:
         if not self.token:
             self.token = await journal.run(
-                lambda tx: console_people.make_token(tx, "storm", "operator", 1, "storm")
+                lambda tx: console_people.make_token(tx, "storm", "operator", 1, "storm", "for the storm")
             )
             self.arena.secrets = (*self.arena.secrets, self.token)
 

@@ -38,7 +38,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]
         async with town(tmp_path_factory.mktemp("api")) as (console, _, journal):
             found["url"] = console.url
             found["token"] = await journal.run(
-                lambda tx: people.make_token(tx, "fuzz", "operator", 1, "test")
+                lambda tx: people.make_token(tx, "fuzz", "operator", 1, "test", "for a test")
             )
             ready.set()
             await found["stop"].wait()

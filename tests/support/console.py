@@ -76,7 +76,7 @@ class Front:
 
     async def user(self, name: str, role: people.Role) -> None:
         hash = await self.office.hashed(PASSWORD)
-        await self.stored.run(lambda tx: people.put_user(tx, name, role, hash, "test"))
+        await self.stored.run(lambda tx: people.put_user(tx, name, role, hash, "test", "for a test"))
 
     async def person(self, name: str, role: people.Role) -> Browser:
         """A user of that role, signed in."""
@@ -88,7 +88,7 @@ class Front:
 
     async def token(self, name: str, role: people.Role) -> httpx.AsyncClient:
         """A program of that role."""
-        secret = await self.stored.run(lambda tx: people.make_token(tx, name, role, 1, "test"))
+        secret = await self.stored.run(lambda tx: people.make_token(tx, name, role, 1, "test", "for a test"))
         return self.client(authorization=f"Bearer {secret}")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from worker.cli import show
-from worker.cli.context import USAGE, Fault, Json, actor, run, settings_of, with_journal
+from worker.cli.context import USAGE, Fault, Json, Reason, actor, run, settings_of, with_journal
 
 if TYPE_CHECKING:
     from worker.journal.journal import StoredJournal
@@ -25,7 +25,7 @@ def _group() -> None:
     """The pages for people."""
 
 
-def link(context: typer.Context, as_json: Json = False) -> None:
+def link(context: typer.Context, reason: Reason, as_json: Json = False) -> None:
     """Make a link that makes one admin, once, within a day; an older link ends. It is recorded."""
     settings = settings_of(context)
     if not settings.console.port and not settings.console.address:
@@ -33,7 +33,7 @@ def link(context: typer.Context, as_json: Json = False) -> None:
             "console.port = 0: only the worker's start knows the address; set a port, or console.address",
             USAGE,
         )
-    secret = run(with_journal(settings, _made))
+    secret = run(with_journal(settings, lambda journal: _made(journal, reason)))
     address = f"{_address(settings)}/first/{secret}"
     if as_json:
         show.emit({"link": address})
@@ -41,10 +41,10 @@ def link(context: typer.Context, as_json: Json = False) -> None:
         show.say(address)
 
 
-async def _made(journal: StoredJournal) -> str:
+async def _made(journal: StoredJournal, reason: str) -> str:
     from worker.journal.console.people import make_link
 
-    return await journal.run(lambda tx: make_link(tx, actor()))
+    return await journal.run(lambda tx: make_link(tx, actor(), reason))
 
 
 def _address(settings: Settings) -> str:

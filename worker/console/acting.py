@@ -145,16 +145,19 @@ def _check(office: Office, before: Mapping[str, Any], type: str, data: Mapping[s
 # ---------------------------------------------------------------- groups and platforms
 
 
-async def on_group(office: Office, person: Person, number: int, act: str, note: str) -> None:
+async def on_group(office: Office, person: Person, number: int, act: str, text: str) -> None:
+    """`text`: the note itself, else the reason."""
     if act not in ("note", "archive", "restore"):
         raise Wrong(f"there is no act {act[:40]!r}", 404)
     await office.allowed(person, "operator", f"group {act}", group=number)
     if await office.journal.group(min(number, 1 << 62)) is None:
         raise Wrong(f"there is no failure group {number}", 404)
     if act == "note":
-        await office.journal.note(number, " ".join(note.replace("\0", "").split())[:2000], person.name)
-    else:
-        await office.journal.archive_group(number, act == "archive", person.name, note.replace("\0", ""))
+        await office.journal.note(number, " ".join(text.replace("\0", "").split())[:2000], person.name)
+    elif not await office.journal.archive_group(number, act == "archive", person.name, reasoned(text)):
+        raise Wrong(
+            f"it is {'archived' if act == 'archive' else 'open'} already: somebody else may have done it", 409
+        )
 
 
 async def on_platform(office: Office, person: Person, name: str, act: str, reason: str) -> None:
@@ -189,9 +192,9 @@ def _named(name: str) -> str:
     return name
 
 
-async def put_user(office: Office, person: Person, name: str, role: str, password: str) -> None:
+async def put_user(office: Office, person: Person, name: str, role: str, password: str, reason: str) -> None:
     await office.allowed(person, "admin", "change a user", user=name[:60])
-    named, as_role = _named(name), _role(role)
+    named, as_role, why = _named(name), _role(role), reasoned(reason)
     journal = office.journal.journal
     known = await journal.run(lambda tx: people.user(tx, named))
     if named == person.name and as_role != "admin":
@@ -201,35 +204,37 @@ async def put_user(office: Office, person: Person, name: str, role: str, passwor
     if known is not None and known.issuer and password:
         raise Wrong("this person comes from the provider, and has no password here")
     hash = await office.hashed(password) if password else None
-    await journal.run(lambda tx: people.put_user(tx, named, as_role, hash, person.name))
+    await journal.run(lambda tx: people.put_user(tx, named, as_role, hash, person.name, why))
 
 
-async def disable_user(office: Office, person: Person, name: str) -> None:
+async def disable_user(office: Office, person: Person, name: str, reason: str) -> None:
     await office.allowed(person, "admin", "disable a user", user=name[:60])
+    why = reasoned(reason)
     if name == person.name:
         raise Wrong("you cannot disable yourself: another admin can")
-    if not await office.journal.journal.run(lambda tx: people.disable_user(tx, name[:60], person.name)):
+    if not await office.journal.journal.run(lambda tx: people.disable_user(tx, name[:60], person.name, why)):
         raise Wrong(f"there is no active user {name[:60]!r}", 404)
 
 
-async def make_token(office: Office, person: Person, name: str, role: str, days: str) -> str:
+async def make_token(office: Office, person: Person, name: str, role: str, days: str, reason: str) -> str:
     """The token, which is shown this once."""
     await office.allowed(person, "admin", "make a token", token=name[:60])
-    named, as_role = _named(name), _role(role)
+    named, as_role, why = _named(name), _role(role), reasoned(reason)
     if not days.isascii() or not days.isdecimal() or not 1 <= int(days) <= 3650:
         raise Wrong("a token lives from 1 to 3650 days")
     try:
         return await office.journal.journal.run(
-            lambda tx: people.make_token(tx, named, as_role, float(days), person.name)
+            lambda tx: people.make_token(tx, named, as_role, float(days), person.name, why)
         )
     except people.NameTaken:
         raise Wrong(f"a live token is called {named}: revoke it, or choose another name", 409) from None
 
 
-async def revoke_token(office: Office, person: Person, number: int) -> None:
+async def revoke_token(office: Office, person: Person, number: int, reason: str) -> None:
     await office.allowed(person, "admin", "revoke a token", token=number)
+    why = reasoned(reason)
     if not await office.journal.journal.run(
-        lambda tx: people.revoke_token(tx, min(number, 1 << 62), person.name)
+        lambda tx: people.revoke_token(tx, min(number, 1 << 62), person.name, why)
     ):
         raise Wrong(f"there is no live token {number}", 404)
 
@@ -281,7 +286,8 @@ async def begin(
     return number
 
 
-async def stop(office: Office, person: Person, number: int) -> None:
+async def stop(office: Office, person: Person, number: int, reason: str) -> None:
     await office.allowed(person, "operator", "stop an act", bulk=number)
-    if not await office.journal.end_bulk(min(number, 1 << 62), person.name, f"stopped by {person.name}"):
+    text = f"stopped by {person.name}: {reasoned(reason)}"
+    if not await office.journal.end_bulk(min(number, 1 << 62), person.name, text):
         raise Wrong("this act has ended already", 409)

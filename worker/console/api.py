@@ -300,17 +300,26 @@ async def on_platform(
     return await once(office, person, key, f"{act} {name}", body.model_dump(), work)  # type: ignore[return-value]  # as above
 
 
-@router.post("/failures/{number}/{act}", dependencies=[Ours], summary="Note, archive or restore a group")
+@router.post("/failures/{number}/note", dependencies=[Ours], summary="Note what is known of a group")
+async def note(office: Desk, person: Somebody, number: Number, body: Note, key: Key = None) -> Answer:
+    async def work() -> Mapping[str, Any]:
+        await acting.on_group(office, person, number, "note", body.note)
+        return {"group": number, "done": "note"}
+
+    return await once(office, person, key, f"group note {number}", body.model_dump(), work)  # type: ignore[return-value]  # as above
+
+
+@router.post("/failures/{number}/{act}", dependencies=[Ours], summary="Archive or restore a group")
 async def on_group(
     office: Desk,
     person: Somebody,
     number: Number,
-    act: Literal["note", "archive", "restore"],
-    body: Note,
+    act: Literal["archive", "restore"],
+    body: Because,
     key: Key = None,
 ) -> Answer:
     async def work() -> Mapping[str, Any]:
-        await acting.on_group(office, person, number, act, body.note)
+        await acting.on_group(office, person, number, act, body.reason)
         return {"group": number, "done": act}
 
     return await once(office, person, key, f"group {act} {number}", body.model_dump(), work)  # type: ignore[return-value]  # as above
@@ -341,12 +350,12 @@ async def begin(
 
 
 @router.post("/acts/{number}/stop", dependencies=[Ours], summary="Stop an act on many commands")
-async def stop(office: Desk, person: Somebody, number: Number, key: Key = None) -> Answer:
+async def stop(office: Desk, person: Somebody, number: Number, body: Because, key: Key = None) -> Answer:
     async def work() -> Mapping[str, Any]:
-        await acting.stop(office, person, number)
+        await acting.stop(office, person, number, body.reason)
         return {"act": number, "done": "stop"}
 
-    return await once(office, person, key, f"stop {number}", {}, work)  # type: ignore[return-value]  # as above
+    return await once(office, person, key, f"stop {number}", body.model_dump(), work)  # type: ignore[return-value]  # as above
 
 
 # ---------------------------------------------------------------- its description

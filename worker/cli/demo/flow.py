@@ -213,7 +213,7 @@ def _invite(stage: Stage) -> None:
     show.facts(
         {
             "broker": stage.broker,
-            "console": f"{stage.console} (the link in: `worker console link`, in the shell below)",
+            "console": f"{stage.console} (the link in: `worker console link --reason demo`, in the shell below)",
             "simulator": f"{stage.simulator.removesuffix('/SipPulse')}/admin/",
             "settings": str(stage.settings_file),
             "worker's log": str(stage.folder / "worker.log"),

@@ -121,8 +121,9 @@ async def on_group(
     number: int,
     act: str,
     note: Annotated[str, Form(max_length=2000)] = "",
+    reason: Reason = "",
 ) -> Response:
-    await acting.on_group(office, person, number, act, note)
+    await acting.on_group(office, person, number, act, note if act == "note" else reason)
     return RedirectResponse("/failures?archived=1" if act == "restore" else "/failures", 303)
 
 
@@ -212,14 +213,17 @@ async def put_user(
     name: Annotated[str, Form(max_length=60)] = "",
     role: Annotated[str, Form(max_length=20)] = "",
     password: Annotated[str, Form(max_length=300)] = "",
+    reason: Reason = "",
 ) -> Response:
-    await acting.put_user(office, person, name, role, password)
+    await acting.put_user(office, person, name, role, password, reason)
     return RedirectResponse("/people", 303)
 
 
 @router.post("/people/user/{name}/disable", dependencies=[Ours])
-async def disable(request: Request, office: Desk, person: Somebody, name: str) -> Response:
-    await acting.disable_user(office, person, name)
+async def disable(
+    request: Request, office: Desk, person: Somebody, name: str, reason: Reason = ""
+) -> Response:
+    await acting.disable_user(office, person, name, reason)
     return RedirectResponse("/people", 303)
 
 
@@ -231,13 +235,16 @@ async def make_token(
     name: Annotated[str, Form(max_length=60)] = "",
     role: Annotated[str, Form(max_length=20)] = "",
     days: Annotated[str, Form(max_length=5)] = "",
+    reason: Reason = "",
 ) -> Response:
-    made = await acting.make_token(office, person, name, role, days)
+    made = await acting.make_token(office, person, name, role, days, reason)
     users, tokens = await office.journal.everybody()
     return await page(request, "people.html", users=users, tokens=tokens, made=made)
 
 
 @router.post("/people/token/{number}/revoke", dependencies=[Ours])
-async def revoke(request: Request, office: Desk, person: Somebody, number: int) -> Response:
-    await acting.revoke_token(office, person, number)
+async def revoke(
+    request: Request, office: Desk, person: Somebody, number: int, reason: Reason = ""
+) -> Response:
+    await acting.revoke_token(office, person, number, reason)
     return RedirectResponse("/people", 303)

@@ -65,6 +65,12 @@ async def act(request: Request, office: Desk, person: Somebody, number: int) -> 
 
 
 @router.post("/acts/{number}/stop", dependencies=[Ours])
-async def stop(request: Request, office: Desk, person: Somebody, number: int) -> Response:
-    await acting.stop(office, person, number)
+async def stop(
+    request: Request,
+    office: Desk,
+    person: Somebody,
+    number: int,
+    reason: Annotated[str, Form(max_length=500)] = "",
+) -> Response:
+    await acting.stop(office, person, number, reason)
     return RedirectResponse(f"/acts/{number}", 303)

@@ -9,6 +9,8 @@ from worker.journal.console.people import Role, end_sessions, record, sign_in
 from worker.journal.driver import Row, Tx
 
 ACTOR = "provider"
+SAID_SO = "the provider names another role at the sign-in"
+FIRST_TIME = "signed in by the provider for the first time"
 # Who else acts, in audit records; the last two as users of the machine do, by the command line.
 RESERVED = {ACTOR, "link", "worker", "unknown", "token", "root", "postgres"}
 
@@ -30,7 +32,7 @@ async def enter(tx: Tx, issuer: str, subject: str, name: str, role: Role, origin
         name = known["name"]
         if known["role"] != role:
             await tx.run("UPDATE console_users SET role = $2 WHERE name = $1", name, role)
-            await record(tx, "user_changed", ACTOR, None, {"user": name, "role": role})
+            await record(tx, "user_changed", ACTOR, SAID_SO, {"user": name, "role": role})
     return await sign_in(tx, name, origin, issuer)
 
 
@@ -73,4 +75,4 @@ async def _make(tx: Tx, issuer: str, subject: str, name: str, role: Role) -> Non
         subject,
     )
     details = {"user": name, "role": role, "issuer": issuer, "subject": subject}
-    await record(tx, "user_made", ACTOR, None, details)
+    await record(tx, "user_made", ACTOR, FIRST_TIME, details)

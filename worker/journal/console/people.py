@@ -23,6 +23,7 @@ TRIES = 5  # wrong passwords in a row that cost nothing
 LOCKED = 60.0  # seconds that the first lock holds; each further one twice as long
 LOCKED_MOST = 3600.0
 LINK = 24 * 3600.0  # seconds that a link can be used
+BY_LINK = "who holds a link that makes one admin has used it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ async def any_admin(tx: Tx) -> bool:
     return bool(rows)
 
 
-async def put_user(tx: Tx, name: str, role: Role, password_hash: str | None, actor: str) -> None:
+async def put_user(tx: Tx, name: str, role: Role, password_hash: str | None, actor: str, reason: str) -> None:
     """Make a user, or give one another role or password; what was open under the name is closed.
 
     Who comes from a provider gets no password: two people would go by one name.
@@ -122,14 +123,14 @@ async def put_user(tx: Tx, name: str, role: Role, password_hash: str | None, act
             role,
             tx.now,
         )
-    await record(tx, "user_changed" if known else "user_made", actor, None, {"user": name, "role": role})
+    await record(tx, "user_changed" if known else "user_made", actor, reason, {"user": name, "role": role})
 
 
-async def disable_user(tx: Tx, name: str, actor: str) -> bool:
+async def disable_user(tx: Tx, name: str, actor: str, reason: str) -> bool:
     done = await tx.run("UPDATE console_users SET disabled = true WHERE name = $1 AND disabled = false", name)
     if done:
         await end_sessions(tx, name)
-        await record(tx, "user_disabled", actor, None, {"user": name})
+        await record(tx, "user_disabled", actor, reason, {"user": name})
     return done == 1
 
 
@@ -213,7 +214,7 @@ class NameTaken(Exception):
     """Another live token has the name: audit records and repeated requests could not tell the two apart."""
 
 
-async def make_token(tx: Tx, name: str, role: Role, days: float, actor: str) -> str:
+async def make_token(tx: Tx, name: str, role: Role, days: float, actor: str, reason: str) -> str:
     """The token itself; it is shown once. Raises NameTaken."""
     await tx.lock("console_tokens")
     if await tx.rows(
@@ -233,7 +234,7 @@ async def make_token(tx: Tx, name: str, role: Role, days: float, actor: str) -> 
         tx.now,
         tx.now + days * 86400,
     )
-    await record(tx, "token_made", actor, None, {"token": name, "role": role, "days": days})
+    await record(tx, "token_made", actor, reason, {"token": name, "role": role, "days": days})
     return secret
 
 
@@ -254,21 +255,21 @@ async def tokens(tx: Tx) -> list[dict[str, Any]]:
     return [{name: row[name] for name in names} for row in rows]
 
 
-async def revoke_token(tx: Tx, number: int, actor: str) -> bool:
+async def revoke_token(tx: Tx, number: int, actor: str, reason: str) -> bool:
     done = await tx.run(
         "UPDATE console_tokens SET revoked_at = $2::float8 WHERE id = $1 AND revoked_at IS NULL",
         number,
         tx.now,
     )
     if done:
-        await record(tx, "token_revoked", actor, None, {"token": number})
+        await record(tx, "token_revoked", actor, reason, {"token": number})
     return done == 1
 
 
 # ---------------------------------------------------------------- the first admin
 
 
-async def make_link(tx: Tx, actor: str) -> str:
+async def make_link(tx: Tx, actor: str, reason: str) -> str:
     """The secret of a link that makes one admin; older ones do not work any more."""
     secret = fresh()
     await tx.run("DELETE FROM console_links")
@@ -278,7 +279,7 @@ async def make_link(tx: Tx, actor: str) -> str:
         tx.now,
         tx.now + LINK,
     )
-    await record(tx, "link_made", actor, None, {})
+    await record(tx, "link_made", actor, reason, {})
     return secret
 
 
@@ -297,7 +298,7 @@ async def use_link(tx: Tx, secret: str, name: str, password_hash: str) -> bool:
         "DELETE FROM console_links WHERE hash = $1 AND expires_at > $2::float8", hashed(secret), tx.now
     ):
         return False
-    await put_user(tx, name, "admin", password_hash, "link")
+    await put_user(tx, name, "admin", password_hash, "link", BY_LINK)
     return True
 
 
@@ -306,5 +307,5 @@ async def put_first(tx: Tx, name: str, password_hash: str) -> bool:
     await tx.lock("console_first")
     if await any_admin(tx):
         return False
-    await put_user(tx, name, "admin", password_hash, "link")
+    await put_user(tx, name, "admin", password_hash, "link", BY_LINK)
     return True
