@@ -55,8 +55,8 @@ async def forget(tx: Any, rows: Any) -> None:
 
 BROKEN: dict[str, tuple[str, Any]] = {
     "strike-off is forgotten": ("relaying.published", forget),
-    "priority is not lent": ("newcomers.queue_up", lambda lane, command, priority, now: None),
-    "contents are not compared": ("admission.content", lambda envelope: b""),
+    "priority is not lent": ("commands.newcomers.queue_up", lambda lane, command, priority, now: None),
+    "contents are not compared": ("commands.admission.content", lambda envelope: b""),
 }
 
 

@@ -57,6 +57,6 @@ def test_the_machine_notices_a_journal_that_breaks_a_rule(
     bench: Bench, broken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     where, instead = BROKEN[broken]
-    monkeypatch.setattr(f"worker.journal.{where}", instead)
+    monkeypatch.setattr(f"worker.journal.commands.{where}", instead)
     with pytest.raises(AssertionError):
         run_state_machine_as_test(lambda: LifecycleMachine(bench), settings=unshrunk(60, steps=35))
