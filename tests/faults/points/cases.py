@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 import pytest_asyncio
 
 from tests.faults.points.orders import EFFECTS
-from tests.faults.points.stage import DEATHS, Line, Outcome, Seen, Theatre, effects_of, lines_of, theatre
+from tests.faults.points.stage import DEATHS, Line, Outcome, Seen, Theatre, cases_of, lines_of, theatre
 from tests.support.stage import MODULE
 from worker.sandbox.rabbitmq import PrivateRabbit
 
@@ -28,6 +29,7 @@ POINTS = (
     "evidence",
     "sent",
     "answered",
+    "stepped",
     "settled",
     "confirmed",
     "sealing",
@@ -47,12 +49,7 @@ class Case:
         return f"{self.point}-{self.effect}-{'once' if self.deaths == 1 else 'twice'}"
 
 
-CASES = [
-    Case(point, effect, deaths)
-    for point in POINTS
-    for effect in effects_of(point)
-    for deaths in range(1, DEATHS + 1)
-]
+CASES = [Case(point, effect, deaths) for point in POINTS for effect, deaths in cases_of(point)]
 EACH_CASE = pytest.mark.parametrize("case", CASES, ids=str)
 
 
@@ -124,7 +121,7 @@ def answered_once(outcome: Outcome, line: Line) -> None:
     assert len(said) == 1, f"{len(said)} final results: {[one.type for one in said.values()]}\n{outcome.log}"
     [result] = said.values()
     assert result.data["status"] == "succeeded", result.data["error"]
-    assert result.data["effect"] == ("none" if EFFECTS[line.effect].operation is None else "applied")
+    assert result.data["effect"] == ("applied" if EFFECTS[line.effect].operations else "none")
     assert {one.body for one in line.results} == {result.body}, "one id, two contents"
     if outcome.point == "confirmed":
         assert len(line.results) > line.deaths, "what was not struck off was not published again"
@@ -137,12 +134,13 @@ def took_effect_once(outcome: Outcome, line: Line) -> None:
     assert effect.check(seen, output), f"{output}\n{seen}\n{outcome.log}"
     if line.effect == "delete" and outcome.point not in FORGETS_THE_RECORD:
         assert output["removed"], "the record that was removed"
-    assert set(seen.applied) == {effect.operation} - {None}
-    if effect.operation is not None and len(seen.applied) != 1:
-        # No read shows what it did: called again after the window, it leaves the same state.
-        assert not effect.shown, f"{effect.operation} was done {len(seen.applied)} times"
-        assert outcome.point in REPEATS, f"{effect.operation} was repeated needlessly"
-        assert len(seen.applied) <= 1 + line.deaths
+    assert tuple(dict.fromkeys(seen.applied)) == effect.operations, "each step, one after the other"
+    for operation, times in Counter(seen.applied).items():
+        if times > 1:
+            # No read shows what it did: called again after the window, it leaves the same state.
+            assert operation in effect.unseen, f"{operation} was done {times} times"
+            assert outcome.point in REPEATS, f"{operation} was repeated needlessly"
+            assert times <= 1 + line.deaths
 
 
 # The record is read before the call and written with the answer: it goes with a process that dies in between.
@@ -164,7 +162,7 @@ def in_the_journal(line: Line, seen: Seen) -> None:
 
 def begun_without_effect(line: Line, seen: Seen) -> None:
     assert seen.commands[line.id]["state"] in ("running", "in_doubt")
-    assert seen.applied[line.username] == ()
+    assert seen.applied[line.username] == EFFECTS[line.effect].before
 
 
 def not_marked_sent(line: Line, seen: Seen) -> None:
@@ -180,8 +178,13 @@ def marked_sent(line: Line, seen: Seen) -> None:
 
 def applied_and_not_settled(line: Line, seen: Seen) -> None:
     assert seen.commands[line.id]["state"] in ("running", "in_doubt")
-    operation = EFFECTS[line.effect].operation
-    assert set(seen.applied[line.username]) == {operation} - {None}
+    assert tuple(dict.fromkeys(seen.applied[line.username])) == EFFECTS[line.effect].after
+
+
+def one_step_settled_and_not_the_next(line: Line, seen: Seen) -> None:
+    assert seen.commands[line.id]["state"] == "waiting"
+    done, steps = seen.applied[line.username], EFFECTS[line.effect].operations
+    assert done in [steps[:place] for place in range(1, len(steps))]
 
 
 def settled_and_not_published(line: Line, seen: Seen) -> None:
@@ -208,6 +211,7 @@ AS_IT_STOOD: Mapping[str, Callable[[Line, Seen], None]] = {
     "evidence": not_marked_sent,
     "sent": marked_sent,
     "answered": applied_and_not_settled,
+    "stepped": one_step_settled_and_not_the_next,
     "settled": settled_and_not_published,
     "confirmed": confirmed_and_not_struck_off,
     "sealing": ended_and_not_sealed,

@@ -32,30 +32,35 @@ from worker.broker.topology import COMMANDS
 from worker.cli import main as worker
 from worker.domain.decide import Finish
 from worker.domain.effect import Effect
+from worker.domain.lifecycle import State
 from worker.engine.line import Line
 from worker.engine.runner import Runner
 from worker.journal import relaying
 from worker.journal.commands.admission import Desk
 from worker.journal.journal import StoredJournal
+from worker.journal.port import Claim, Settlement
 from worker.platforms.port import Step
 from worker.platforms.sippulse.adapter import SippulsePlatform
+from worker.platforms.sippulse.native_calls import NativeCalls
 from worker.platforms.transport.values import NO_GUARD
 from worker.platforms.transport.wire import GatedRequest
 
 Original = Callable[..., Awaitable[Any]]
 
-COMMAND: ContextVar[str] = ContextVar("points.command")  # id of the command that this task works on
+CLAIM: ContextVar[Claim] = ContextVar("points.claim")  # on the command that this task works on
 STEP: ContextVar[Step] = ContextVar("points.step")  # the step that is being called
 
 
 @dataclass(slots=True)
 class Death:
-    """`commands`: ids that have to be at the point; `fresh`: those of them that end in this life."""
+    """`commands`: ids that have to be at the point; `fresh`: those of them that end in this life; `steps`: over
+    which of its steps each dies, where that is not the first."""
 
     point: str
     commands: frozenset[str]
     fresh: frozenset[str]
     report: Path
+    steps: dict[str, int] = field(default_factory=dict)
     present: set[str] = field(default_factory=set)
     settled: set[str] = field(default_factory=set)
     all_settled: asyncio.Event = field(default_factory=asyncio.Event)
@@ -65,7 +70,7 @@ class Death:
         plan = json.loads(file.read_text())
         commands = frozenset(plan["commands"])
         fresh = frozenset(plan.get("fresh", commands))
-        return cls(plan["point"], commands, fresh, Path(plan["report"]))
+        return cls(plan["point"], commands, fresh, Path(plan["report"]), plan.get("steps", {}))
 
     def say(self, **words: Any) -> None:
         """In one write, so that no death can halve it. (The machine lives on: no sync is needed.)"""
@@ -81,9 +86,10 @@ class Death:
         if self.commands <= (there := set(commands)):
             self.die(there)
 
-    async def arrive(self, command: str) -> None:
+    async def arrive(self, claim: Claim) -> None:
         """Where each comes in a task of its own: wait for the others. Who is cancelled has left again."""
-        if command not in self.commands:
+        command = claim.message_id
+        if command not in self.commands or len(claim.steps) != self.steps.get(command, 0):
             return
         self.present.add(command)
         self.say(at=command)
@@ -165,7 +171,7 @@ def admitted(death: Death) -> None:
 def know_the_command() -> None:
     @around(Runner, "_work")
     async def work(original: Original, runner: Runner, claim: Any, **more: Any) -> None:
-        COMMAND.set(claim.message_id)
+        CLAIM.set(claim)
         await original(runner, claim, **more)
 
 
@@ -174,24 +180,29 @@ def claimed(death: Death) -> None:
 
     @around(Runner, "_work")
     async def work(original: Original, runner: Runner, claim: Any, **more: Any) -> None:
-        await death.arrive(claim.message_id)
+        await death.arrive(claim)
         await original(runner, claim, **more)
 
 
 def evidence(death: Death) -> None:
-    """The state before the call was read; the "sent" mark that goes with it, or the removal, is to come."""
+    """What the call needs was read; the "sent" mark that goes with it, or the call itself, is to come."""
     know_the_command()
 
     @around(Line, "mark_sent")
     async def mark_sent(original: Original, line: Line, claim: Any, row: Any) -> Any:
-        await death.arrive(claim.message_id)
+        await death.arrive(claim)
         return await original(line, claim, row)
 
     @around(SippulsePlatform, "_do")
     async def do(original: Original, platform: Any, step: Step, *args: Any, **kwargs: Any) -> Any:
         if step.effect is Effect.DELETE:
-            await death.arrive(COMMAND.get())
+            await death.arrive(CLAIM.get())
         return await original(platform, step, *args, **kwargs)
+
+    @around(NativeCalls, "_do")
+    async def do_native(original: Original, calls: Any, step: Step, *args: Any, **kwargs: Any) -> Any:
+        await death.arrive(CLAIM.get())
+        return await original(calls, step, *args, **kwargs)
 
 
 def sent(death: Death) -> None:
@@ -210,7 +221,7 @@ def sent(death: Death) -> None:
     async def write_bytes(original: Original, request: Any, *args: Any, **kwargs: Any) -> None:
         step = STEP.get(None)
         if step is not None and (step.effect is Effect.READ or request._call.guard is not NO_GUARD):
-            await death.arrive(COMMAND.get())
+            await death.arrive(CLAIM.get())
         await original(request, *args, **kwargs)
 
 
@@ -222,8 +233,36 @@ def answered(death: Death) -> None:
         original: Original, runner: Runner, claim: Any, went: Any, *args: Any, **more: Any
     ) -> None:
         if isinstance(went.decision, Finish):
-            await death.arrive(claim.message_id)
+            await death.arrive(claim)
         await original(runner, claim, went, *args, **more)
+
+
+def stepped(death: Death) -> None:
+    """One of several steps is settled, the next one is not claimed."""
+    claiming, all_there, done = asyncio.Lock(), asyncio.Event(), set[str]()
+
+    @around(StoredJournal, "claim")
+    async def claim(original: Original, *args: Any, **kwargs: Any) -> Any:
+        async with claiming:
+            return await original(*args, **kwargs)
+
+    @around(StoredJournal, "settle_one")
+    async def settle_one(original: Original, journal: StoredJournal, settled: Settlement) -> Any:
+        command = settled.claim.message_id
+        more = settled.state is State.WAITING and len(settled.steps) > len(settled.claim.steps)
+        if command not in death.commands or not more:
+            return await original(journal, settled)
+        death.present.add(command)
+        death.say(at=command)
+        if death.commands <= death.present:
+            await claiming.acquire()  # for good: what is settled now is not to go on
+            all_there.set()
+        await all_there.wait()
+        if await original(journal, settled):
+            done.add(command)
+        if death.commands <= done:
+            death.die(done)
+        return await asyncio.Event().wait()
 
 
 # ---------------------------------------------------------------- relay
@@ -297,6 +336,7 @@ POINTS: dict[str, Callable[[Death], None]] = {
         evidence,
         sent,
         answered,
+        stepped,
         settled,
         confirmed,
         sealing,

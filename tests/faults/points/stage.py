@@ -19,7 +19,7 @@ from typing import Any
 import asyncpg
 
 from tests.faults.points.nursery import Life, Nursery
-from tests.faults.points.orders import BALANCE, EFFECTS, Traces, traces
+from tests.faults.points.orders import BALANCE, EFFECTS, OLD, Traces, traces
 from tests.support import stage as support
 from tests.support.amqp import Heard, Listener, Sender, eventually, message
 from tests.support.storm import FINAL, PLATFORM, Order, Sippulse, username_of
@@ -31,7 +31,10 @@ ROLES = "intake,engine,relay"
 STARTS = 2  # processes that start at once: as many as a small machine has cores
 NOBODY: Any = None  # a stage for tests has one worker; here they come one after the other
 DEATHS = 2  # in a row; a third one would park the command (rule 1)
-ONLY = {"evidence": ("delete", "create", "increment")}  # effects that have the point; else all
+ONLY = {  # effects that have the point; else all
+    "evidence": ("delete", "create", "increment", "change_secret", "create_in_steps", "update_in_steps"),
+    "stepped": ("create_in_steps", "update_in_steps"),
+}
 AT_INTAKE = ("received", "admitting", "admitted")
 AT_RELAY = ("settled", "confirmed", "sealing")
 
@@ -116,17 +119,20 @@ class Outcome:
     error: BaseException | None = None
 
 
-def effects_of(point: str) -> tuple[str, ...]:
-    return ONLY.get(point, tuple(EFFECTS))
+def cases_of(point: str) -> list[tuple[str, int]]:
+    """Effect and number of deaths: between two steps a process dies over a command once for each such place."""
+    wanted = [(name, deaths) for name in ONLY.get(point, tuple(EFFECTS)) for deaths in range(1, DEATHS + 1)]
+    if point != "stepped":
+        return wanted
+    return [(name, deaths) for name, deaths in wanted if deaths < len(EFFECTS[name].operations)]
 
 
 def lines_of(point: str, number: int) -> dict[tuple[str, int], Line]:
     """`number` keeps the subscribers of the points apart: they share one platform."""
     made = {}
-    for deaths in range(1, DEATHS + 1):
-        for place, name in enumerate(effects_of(point)):
-            username = f"5511{number:03}{place:02}{deaths:02}"
-            made[name, deaths] = Line(name, deaths, EFFECTS[name].make(username))
+    for place, (name, deaths) in enumerate(cases_of(point)):
+        username = f"5511{number:03}{place:02}{deaths:02}"
+        made[name, deaths] = Line(name, deaths, EFFECTS[name].make(username))
     return made
 
 
@@ -166,7 +172,7 @@ class Stage:
     async def _subscribers(self) -> None:
         lines = self.outcome.lines.values()
         there = [line.username for line in lines if EFFECTS[line.effect].exists_before]
-        await self.whole.platform.subscribers(there, balance=BALANCE)
+        await self.whole.platform.subscribers(there, balance=BALANCE, password=OLD)
 
     async def _send(self, lines: Sequence[Line]) -> None:
         async with Sender(self.whole.broker) as sender:
@@ -183,7 +189,7 @@ class Stage:
         """One life, which ends when `lines` are at the point. `later` are sent when `first` have come there."""
         self._report = self.whole.folder / f"report-{len(self.outcome.seen) + 1}.jsonl"
         async with self._turn:
-            life = self._bear([line.id for line in lines], [line.id for line in fresh])
+            life = self._bear(lines, [line.id for line in fresh])
             await eventually(lambda: life.consumes() or life.ended, LONG, 0.1, f"a start\n{life.tail()}")
         if later:
             await self._until_there(first, life)
@@ -199,13 +205,14 @@ class Stage:
             missing = [line.effect for line in lines if line.id not in self._arrived()]
             raise AssertionError(f"{missing} did not come to {self.point}\n{life.tail()}") from None
 
-    def _bear(self, commands: Sequence[str], fresh: Sequence[str]) -> Life:
+    def _bear(self, lines: Sequence[Line], fresh: Sequence[str]) -> Life:
         folder, number = self.whole.workers.folder, len(self.outcome.seen) + 1
         plan = folder / f"plan-{number}.json"
         words = {
             "point": self.point,
-            "commands": commands,
+            "commands": [line.id for line in lines],
             "fresh": fresh,
+            "steps": {line.id: EFFECTS[line.effect].dies_in for line in lines},
             "report": str(self._report),
         }
         plan.write_text(json.dumps(words))
