@@ -11,7 +11,7 @@ PACKAGES := ./deploy/packages
 # Extra words for pytest, e.g. `make test TESTS="tests/unit -x"`.
 TESTS ?=
 
-.PHONY: help install demo up test pythons lint types format contracts screenshots bench torture soak fuzz audit lock clean
+.PHONY: help install demo up test again pythons lint types format contracts screenshots bench torture soak fuzz audit lock clean
 
 help: ## list the wishes
 	@sed -nE 's/^([a-z-]+):.*## (.*)$$/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r wish text; do printf '  make %-10s %s\n' "$$wish" "$$text"; done
@@ -43,6 +43,14 @@ test: $(DEVELOPMENT) ## all tests, with private services (TESTS="tests/unit -x" 
 	@$(PACKAGES) rabbitmq-server postgresql mariadb-server-core mariadb-client-core libfaketime nodejs npm chromium
 	@$(if $(TESTS),$(PY) -m pytest $(TESTS),\
 		$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(addprefix --ignore=,$(ALONE)) && $(PY) -m pytest $(ALONE))
+
+# "They pass 20 times in a row": what fails in one of twenty runs is a finding, not bad luck.
+TIMES ?= 20
+
+again: $(DEVELOPMENT) ## chosen tests TIMES=20 times in a row, to the first failure (TESTS="tests/faults/test_found.py")
+	@$(if $(TESTS),,echo 'say which: make again TESTS="tests/faults/test_found.py"' >&2; exit 2)
+	@$(PACKAGES) rabbitmq-server postgresql mariadb-server-core mariadb-client-core libfaketime
+	@for run in $$(seq $(TIMES)); do echo "run $$run of $(TIMES)"; $(PY) -m pytest -q -x $(TESTS); done
 
 pythons: $(DEVELOPMENT) ## unit tests on every Python from 3.11 to 3.13 that is found
 	@./deploy/each-python tests/unit
