@@ -15,7 +15,18 @@ from worker.cli import batch_options as of
 from worker.cli import show
 from worker.cli.batch_options import Given
 from worker.cli.batch_run import as_fault, awaited, guarded, passphrase, run_file, say_summary, send_batch
-from worker.cli.context import FAILED, USAGE, Fault, Json, Reason, actor, journal_of, known, run, settings_of
+from worker.cli.context import (
+    FAILED,
+    USAGE,
+    Fault,
+    Json,
+    Reason,
+    actor,
+    journal_of,
+    known,
+    run,
+    settings_of,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from worker.journal.batches.batches import Batch, Batches
@@ -28,10 +39,10 @@ LATE = 5.0  # seconds that `cancel` waits for commands that are still in RabbitM
 def mount(app: typer.Typer) -> None:
     group = typer.Typer(help="Send, watch, steer and take back batches.", no_args_is_help=True)
     group.command("run", epilog=of.BATCH_EXIT_CODES)(run_)
-    group.command("list")(list_)
-    group.command("show")(show_)
+    group.command("list", epilog=of.OTHER_EXIT_CODES)(list_)
+    group.command("show", epilog=of.OTHER_EXIT_CODES)(show_)
     for verb in (report, pause, resume, rate, cancel, passwords):
-        group.command()(verb)
+        group.command(epilog=of.OTHER_EXIT_CODES)(verb)
     group.command(epilog=of.BATCH_EXIT_CODES)(undo)
     app.add_typer(group, name="batch")
 
@@ -94,8 +105,12 @@ def with_batches(settings: Settings, work: Callable[[Batches], Awaitable[Any]]) 
 
 
 async def _as_fault(work: Awaitable[Any]) -> Any:
+    from worker.journal.port import JournalDown
+
     try:
         return await work
+    except JournalDown:
+        raise  # an exit code of its own, as with all verbs but those that send
     except Exception as error:
         raise as_fault(error) from None
 
@@ -111,43 +126,34 @@ def list_(
         show.emit([_data(batch, counts) for batch, counts in found])
         return
     columns = (
-        "batch",
-        "platform",
-        "commands",
-        "state",
-        "begun",
-        "by",
-        "rows",
-        "done",
-        "failed",
-        "parked",
-        "open",
-        "bad",
-    )
+        "batch", "platform", "commands", "state", "begun", "by", "rows", "succeeded", "failed", "parked", "open", "not sent",
+    )  # fmt: skip
     show.table(columns, (_row(batch, counts) for batch, counts in found), "no batch")
 
 
 def _row(batch: Batch, counts: dict[str, int]) -> tuple[Any, ...]:
-    open_ = counts.get("sent", 0) + counts.get("sending", 0)
+    from worker.onboarding.report import OPEN, stage, worded
+
+    rows = worded(counts)
     return (
-        batch.name, batch.platform, batch.title, _state(batch), show.moment(batch.created_at), batch.created_by, batch.total,
-        counts.get("done", 0), counts.get("failed", 0), counts.get("parked", 0), open_, counts.get("bad", 0),
+        batch.name, batch.platform, batch.title, stage(batch, rows), show.moment(batch.created_at), batch.created_by, batch.total,
+        rows["succeeded"], rows["failed"], rows["parked"], sum(rows[one] for one in OPEN), rows["not sent"],
     )  # fmt: skip
 
 
-def _state(batch: Batch) -> str:
-    return "paused" if batch.paused_by and batch.state == "sending" else batch.state
-
-
 def _data(batch: Batch, counts: dict[str, int]) -> dict[str, Any]:
+    from worker.onboarding.report import as_keys, stage, worded
+
+    rows = worded(counts)
     return {
         "batch": batch.name,
         "platform": batch.platform,
         "commands": batch.title,
-        "state": _state(batch),
+        "state": stage(batch, rows),
         "file": batch.file,
         "total": batch.total,
-        "rows": counts,
+        "rows": as_keys(rows),
+        "changed": counts.get("changed", 0),
         "rate": batch.rate,
         "paused_by": batch.paused_by,
         "paused_reason": batch.paused_reason,
@@ -175,7 +181,7 @@ def show_(context: typer.Context, name: Name, as_json: Json = False) -> None:
 
         show.emit({**data, **summary_data(batch, summary)})
         return
-    show.facts({name: value for name, value in data.items() if name not in ("rows", "undoable")})
+    show.facts({name: value for name, value in data.items() if name not in ("rows", "changed", "undoable")})
     show.say("\nrows")
     say_summary(batch, summary)
     left = batch.total - summary.endings.total()
@@ -236,9 +242,14 @@ def rate(
 def _act(
     context: typer.Context, act: Callable[[Batches], Awaitable[Batch]], said: str, as_json: bool
 ) -> None:
-    batch: Batch = with_batches(settings_of(context), act)
+    async def work(batches: Batches) -> Any:
+        batch = await act(batches)
+        return batch, await batches.counts(batch)
+
+    batch, counts = with_batches(settings_of(context), work)
     if as_json:
-        show.emit({"batch": batch.name, "state": _state(batch), "rate": batch.rate})
+        found = _data(batch, counts)
+        show.emit({name: found[name] for name in ("batch", "state", "rate")})
     else:
         show.say(f"batch {batch.name} {said}")
 
@@ -254,15 +265,17 @@ def cancel(context: typer.Context, name: Name, reason: Reason, as_json: Json = F
             cancelled += done
         return cancelled, await batches.gather_all(batch)
 
+    from worker.onboarding.report import OPEN, as_keys, worded
+
     cancelled, counts = with_batches(settings_of(context), work)
-    open_ = counts.get("sent", 0) + counts.get("sending", 0)
+    rows = worded(counts)
+    open_ = sum(rows[one] for one in OPEN)
     if as_json:
-        show.emit(
-            {"batch": name, "state": "cancelled", "cancelled": cancelled, "open": open_, "rows": counts}
-        )
+        figures = {"cancelled": cancelled, "open": open_, "rows": as_keys(rows)}
+        show.emit({"batch": name, "state": "cancelled", **figures})
         return
     show.say(
-        f"batch {name} is cancelled: {cancelled} commands that waited will not run, {counts.get('done', 0)} rows are done"
+        f"batch {name} is cancelled: {cancelled} commands that waited will not run, {rows['succeeded']} rows have succeeded"
     )
     if open_:
         show.say(

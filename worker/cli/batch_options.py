@@ -22,6 +22,14 @@ Exit codes:
   2  not sent, or not all: the sentence on standard error says why; run it again to go on
   4  --within ran out: the rows go on by themselves, see `worker batch show`
 """
+OTHER_EXIT_CODES = """\
+\b
+Exit codes:
+  0  it was done
+  1  there is no such batch, or the file cannot be written; the sentence on standard error says what
+  2  the command line, the settings, or the files given cannot be used
+  3  the journal cannot be reached
+"""
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="CSV, XLSX or JSON Lines.", show_default=False)]
 PlatformName = Annotated[

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from worker.cli.context import (
     Fault,
     actor,
     complain,
+    explained,
     journal_of,
     known,
     run,
@@ -131,6 +132,25 @@ def _plan(given: Given, sheet: Sheet, kind: str) -> Plan:
 
 
 @asynccontextmanager
+async def _batches(settings: Settings, given: Given) -> AsyncIterator[Batches]:
+    """A dry run does without the journal where it cannot be used: it sends nothing, and only compares less."""
+    from worker.journal.batches.batches import Batches
+    from worker.onboarding.unreached import NoBatches
+
+    async with AsyncExitStack() as stack:
+        found: Batches
+        try:
+            found = Batches(await stack.enter_async_context(journal_of(settings)))
+        except Exception as error:
+            why = explained(error)
+            if why is None or not given.dry_run:
+                raise
+            complain(f"{why[0]}; so the rows are not compared with those of earlier batches")
+            found = NoBatches()
+        yield found
+
+
+@asynccontextmanager
 async def _platform(settings: Settings, name: str) -> AsyncIterator[Platform]:
     from worker.platforms.build import build
 
@@ -155,7 +175,6 @@ def _beyond(settings: Settings, platform: Platform, wanted: bool) -> Beyond | No
 
 async def _run(settings: Settings, name: str, given: Given) -> int:
     """The exit code."""
-    from worker.journal.batches.batches import Batches
     from worker.onboarding import job as jobs
     from worker.onboarding.rows import Maker
 
@@ -163,8 +182,7 @@ async def _run(settings: Settings, name: str, given: Given) -> int:
     sheet = sheet_of(given.file, given.encoding, given.delimiter, given.sheet)
     plan = _plan(given, sheet, kind)
     lock = _lock(given) if plan.generates and not given.dry_run else None  # before the long reading
-    async with journal_of(settings) as journal, _platform(settings, name) as platform:
-        batches = Batches(journal)
+    async with _batches(settings, given) as batches, _platform(settings, name) as platform:
         maker = Maker(plan, name, kind, platform.plan, settings.intake.max_bytes)
         job = await jobs.begin(sheet, plan, maker, batches, given.wish)
         async with nullcontext() if given.dry_run else batches.running(job.name):
@@ -178,6 +196,7 @@ async def _check_and_send(
 ) -> int:
     from worker.onboarding import job as jobs
     from worker.onboarding.progress import reading
+    from worker.onboarding.unreached import NoBatches
 
     if not given.as_json:
         _announce(job)
@@ -189,7 +208,7 @@ async def _check_and_send(
             _tell_checks(job, found)
             show.flush()
         if given.dry_run:
-            return _dry(job, found, given)
+            return _dry(job, found, given, compared=not isinstance(batches, NoBatches))
         jobs.may_go(job, found)
         return await _send(settings, job, found, batches, given, lock)
     finally:
@@ -216,9 +235,10 @@ def _tell_checks(job: Job, found: Checked) -> None:
         show.say(f"all problems are in {found.report}")
 
 
-def _dry(job: Job, found: Checked, given: Given) -> int:
+def _dry(job: Job, found: Checked, given: Given, compared: bool) -> int:
     if given.as_json:
-        show.emit({"batch": job.name, "checked": _figures(found), "sent": 0})
+        figures = {**_figures(found), "with_earlier_batches": compared}
+        show.emit({"batch": job.name, "checked": figures, "sent": 0})
     else:
         show.say("nothing was sent")
     return FAILED if found.bad else 0

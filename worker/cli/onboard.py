@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from worker.cli import batch_options as of
 from worker.cli import show
@@ -13,14 +14,32 @@ from worker.cli.batch_run import CREATE, guarded, platform_of, run_file, sheet_o
 from worker.cli.context import USAGE, Fault, Json, settings_of
 
 
+class Onboard(TyperCommand):
+    """`onboard FILE`, beside which `onboard init FILE` is a verb with a help of its own."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        if args[:1] == ["init"]:
+            return _init_command().make_context(f"{info_name} init", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
 def mount(app: typer.Typer) -> None:
-    app.command(epilog=of.BATCH_EXIT_CODES)(onboard)
+    app.command(cls=Onboard, epilog=of.BATCH_EXIT_CODES)(onboard)
+
+
+def _init_command() -> Any:
+    one = typer.Typer(add_completion=False, rich_markup_mode=None)
+    one.command(epilog=of.OTHER_EXIT_CODES)(init)
+    return typer.main.get_command(one)
 
 
 def onboard(
     context: typer.Context,
     files: Annotated[
-        list[str], typer.Argument(metavar="[init] FILE", help="`init FILE` writes a mapping to start from.")
+        list[str],
+        typer.Argument(
+            metavar="[init] FILE", help="`init FILE` writes a mapping to start from: `init --help`."
+        ),
     ],
     platform: of.PlatformName = None,
     mapping: of.Mapping = None,
@@ -49,7 +68,7 @@ def onboard(
     as_json: Json = False,
 ) -> None:
     """Make a subscriber of each row, and what else its columns ask for."""
-    if files[0] == "init" and len(files) == 2:
+    if files[0] == "init" and len(files) == 2:  # behind an option: `onboard --platform P init FILE`
         _init(context, Path(files[1]), platform, mapping, (encoding, delimiter, sheet))
         return
     if len(files) != 1:
@@ -63,6 +82,27 @@ def onboard(
 
 
 # ---------------------------------------------------------------- init
+
+
+def init(
+    context: typer.Context,
+    file: of.File,
+    platform: of.PlatformName = None,
+    mapping: Annotated[
+        Path | None,
+        typer.Option(help="Where it is written; else FILE with .mapping.toml.", show_default=False),
+    ] = None,
+    encoding: of.Encoding = None,
+    delimiter: of.Delimiter = None,
+    sheet: of.SheetName = None,
+) -> None:
+    """Write a mapping to start from: which column fills which field of subscriber.create.
+
+    What can be guessed from the headers of FILE is filled in; what is needed and was not found is marked MISSING;
+    all other fields, and an example of a further command of the same row, stand there as comments. Nothing is sent.
+    Complete it, then: worker onboard FILE --mapping FILE.mapping.toml --dry-run
+    """
+    _init(context, file, platform, mapping, (encoding, delimiter, sheet))
 
 
 def _init(

@@ -35,6 +35,7 @@ ENDINGS = {
     "sending": "not confirmed",
     "bad": "not sent",
 }
+OPEN = ("waiting", "not confirmed")
 MOST_CAUSES = 5
 
 
@@ -72,6 +73,28 @@ class Summary:
     @property
     def frequent(self) -> list[Cause]:
         return [Cause(n, *key, self.examples[key]) for key, n in self.causes.most_common(MOST_CAUSES)]
+
+
+def worded(counts: Mapping[str, int]) -> Counter[str]:
+    """Rows by ending, in the report's words."""
+    return Counter({ENDINGS[state]: n for state, n in counts.items() if state in ENDINGS})
+
+
+def stage(batch: Batch, endings: Mapping[str, int]) -> str:
+    """One word, as on the console: sending, paused, cancelled; when all is sent: sent (some rows are open), parked
+    (the rows that are left wait for a person), ended."""
+    if batch.state == "sending":
+        return "paused" if batch.paused_by else "sending"
+    if batch.state == "cancelled":
+        return "cancelled"
+    if any(endings.get(one) for one in OPEN):
+        return "sent"
+    return "parked" if endings.get("parked") else "ended"
+
+
+def as_keys(endings: Mapping[str, int]) -> dict[str, int]:
+    """For programs: not_sent."""
+    return {ending.replace(" ", "_"): n for ending, n in endings.items()}
 
 
 async def lines_of(batches: Batches, batch: Batch) -> AsyncIterator[Line]:
@@ -217,8 +240,8 @@ def summary_data(batch: Batch, summary: Summary) -> Mapping[str, Any]:
         "platform": batch.platform,
         "commands": batch.title,
         "file": batch.file,
-        "state": batch.state,
-        "rows": {ending.replace(" ", "_"): n for ending, n in summary.endings.items()},
+        "state": stage(batch, summary.endings),
+        "rows": as_keys(summary.endings),
         "changed": summary.changed,
         "causes": [
             {"rows": one.rows, "command": one.command, "code": one.code, "example": one.example}
