@@ -26,6 +26,7 @@ from worker.bootstrap.stored import (
     open_stored_journal,
     patiently,
 )
+from worker.journal.backups import marks
 from worker.journal.journal import StoredJournal
 from worker.settings import Settings
 from worker.telemetry import Telemetry
@@ -54,12 +55,14 @@ async def open_worker(
 ) -> AsyncIterator[Worker]:
     """The running worker; it stops cleanly at the end (P9).
 
-    Raises StartError, JournalError, or JournalDown when the database does not answer for a minute.
+    Raises StartError, JournalError (also for a journal that is a copy), or JournalDown when the database does not
+    answer for a minute.
     """
     chosen = check_roles(roles)
     async with AsyncExitStack() as stack:
         journal = await patiently(settings)
         stack.push_async_callback(journal.close)
+        await marks.check(journal)
         owner = _owner(settings)
         worker = Worker(settings, chosen, owner, journal, Telemetry(tracer=_tracer(settings, owner, stack)))
         if held:
