@@ -116,6 +116,25 @@ async def test_a_preview_tells_what_is_half_done_and_never_takes_it(
     assert (await console.preview("archive", Wanted())).numbers == tuple(numbers)
 
 
+async def test_an_act_goes_in_portions_of_1_5_50_then_500(
+    console: ConsoleJournal, journal: StoredJournal
+) -> None:
+    count = 1 + 5 + 50 + 500 + 4
+    await admit(journal, *(order(f"m-{number}", key(number)) for number in range(count)))
+    wrong = Problem(Code.PLATFORM_REFUSED, "the trunk is down")
+    claimed = await claim(journal, limit=count)
+    await settle(journal, *(refused(one, problem=wrong) for one in claimed))
+    seen = await console.preview("archive", Wanted(state="rejected"))
+    told: list[int] = []
+    number = await console.begin(seen, Wanted(), "ann", "known")
+    act = await work(console, number, lambda act: told.append(act["acted"]))
+    assert (act["state"], told) == ("done", [1, 6, 56, 556, 560])
+    rows = await select(
+        journal, "SELECT portion, count(*) AS n FROM console_act_items GROUP BY portion ORDER BY portion"
+    )
+    assert [row["n"] for row in rows] == [1, 5, 50, 500, 4]
+
+
 async def test_a_stopped_act_does_not_touch_the_next_command(
     console: ConsoleJournal, journal: StoredJournal
 ) -> None:

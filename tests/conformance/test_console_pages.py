@@ -32,6 +32,7 @@ from tests.conformance.support import (
 from tests.conformance.test_console_journal import KEPT, five
 from tests.support.amqp import eventually
 from tests.support.console import HERE, PASSWORD, Front, said
+from worker.console import refusals
 from worker.console.door import BY_ITSELF
 from worker.journal.console import people
 from worker.journal.journal import StoredJournal
@@ -110,7 +111,9 @@ async def test_the_cookie_is_signed_http_only_and_of_this_site(front: Front) -> 
     assert away.headers["location"] == "/"
 
 
-async def test_after_five_wrong_passwords_the_right_one_is_not_looked_at(front: Front) -> None:
+async def test_after_five_wrong_passwords_the_right_one_is_not_looked_at(
+    front: Front, journal: StoredJournal
+) -> None:
     await front.user("ana", "viewer")
     client = front.client()
     for _ in range(5):
@@ -119,6 +122,10 @@ async def test_after_five_wrong_passwords_the_right_one_is_not_looked_at(front: 
     assert answer.status_code == 429
     assert "wait" in said(answer)
     assert (await client.get("/")).status_code == 303
+    await front.office.runner.refusals.flush()
+    tries = [one for one in await records(journal) if one["what"] == "sign_in_denied"]
+    assert len(tries) == 6
+    assert tries[-1]["details"]["left_out"] == 1
 
 
 async def test_signing_out_ends_the_session_at_the_server(front: Front) -> None:
@@ -147,7 +154,34 @@ async def test_a_form_from_elsewhere_changes_nothing(front: Front, journal: Stor
         answer = await ana.client.post(path, data=form, headers=headers)
         assert answer.status_code == 403, form
     assert (await states(journal))["m-3"] == "parked"
+    written = [one for one in await records(journal) if one["what"] == "denied"]
+    assert [(one["actor"], one["details"]["form"]) for one in written] == [("ana", path)] * 5
+    assert "not from your own session" in written[0]["reason"]
+    assert "another site" in written[4]["reason"]
     assert (await ana.client.post(path, data={"reason": "x", "csrf": mark})).status_code == 303
+
+
+async def test_no_flood_of_forged_forms_fills_the_audit_chain_and_the_rest_is_counted(
+    front: Front, journal: StoredJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refusals, "WINDOW", 3600.0)  # a busy machine may take a minute for what follows
+    monkeypatch.setattr(refusals, "MOST", 3)
+    ana, eve = await front.person("ana", "admin"), await front.person("eve", "viewer")
+    for person, times in ((ana, 5), (eve, 4)):
+        for _ in range(times):
+            assert (await person.client.post("/commands/1/retry", data={"csrf": "x"})).status_code == 403
+    assert len(await denied(journal)) == 6
+    await front.office.runner.refusals.flush()
+    await front.office.runner.refusals.flush()
+    [record] = [one for one in await records(journal) if "left_out" in (one["details"] or {})]
+    assert (record["what"], record["details"]) == ("denied", {"left_out": 3, "from": "ana, eve"})
+
+
+async def test_a_request_that_makes_no_sense_is_no_denial(front: Front, journal: StoredJournal) -> None:
+    ana = await front.person("ana", "admin")
+    assert (await ana.act("/commands/77/retry", reason=" ")).status_code == 422
+    assert (await ana.act("/platforms/nobody/pause", reason="x")).status_code == 404
+    assert await denied(journal) == []
 
 
 async def test_a_viewer_sees_no_personal_data_and_may_do_nothing(

@@ -316,6 +316,10 @@ async def test_forged_answers_fill_neither_the_chain_nor_the_way_of_others(
     for number in range(25):
         await stranger.get(f"/sign-in/provider/back?code=x&state={number}")
     assert len(await why_not(journal)) == 20
+    await front.office.runner.refusals.flush()
+    assert (await why_not(journal))[20:] == [
+        "5 more were turned away within a minute, and are not written down one by one"
+    ]
     page = await stranger.get("/sign-in?problem=busy")
     assert page.status_code == 429
     await front.person("ana", "viewer")

@@ -10,9 +10,9 @@ from pydantic import Field
 
 from worker.console import batching
 from worker.console.api import WRONG, Answer, Asked, Because, Key, Number, Page, Said, once
-from worker.console.door import Desk, Ours, Somebody, same_site
+from worker.console.door import Desk, Ours, Somebody, from_here, marked
 from worker.console.office import Office
-from worker.console.pages.batches import MIMES, download, the_mark
+from worker.console.pages.batches import MIMES, download
 from worker.journal.batches.uploads import Upload
 from worker.journal.console.people import Person
 
@@ -191,9 +191,9 @@ async def upload(
     ],
 ) -> Answer:
     """CSV, XLSX or JSON Lines, as it is. Nothing is sent yet: say what becomes of a row, dry run, then go."""
-    same_site(request)
+    await from_here(request)
     if not person.token:
-        the_mark(request, office, request.headers.get("x-csrf-token", ""))
+        await marked(request, request.headers.get("x-csrf-token", ""))
     number = await batching.take(office, person, name, request.stream())
     return Answer(**shown(await batching.upload(office, person, number)))
 

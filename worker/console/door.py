@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from typing import Annotated
+from typing import Annotated, NoReturn
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request, Response
@@ -75,19 +75,40 @@ def form_mark(request: Request) -> str:
 
 async def our_form(request: Request) -> None:
     """Raises Wrong for a request that changes something and does not come from our own page (CSRF)."""
-    same_site(request)
+    await from_here(request)
     person = await person_of(request)
     if person is None or person.token:
         return
-    given = request.headers.get("x-csrf-token") or str((await request.form()).get("csrf") or "")
-    secret = secret_of(request) or ""
+    await marked(
+        request, request.headers.get("x-csrf-token") or str((await request.form()).get("csrf") or "")
+    )
+
+
+async def marked(request: Request, given: str) -> None:
+    """Raises Wrong, having written it down, where `given` is not the mark of this session's forms."""
     known = office_of(request).opened("form", given, LONGEST) if given else None
-    if not isinstance(known, str) or not hmac.compare_digest(known, hashed(secret)):
-        raise Wrong("this form is not from your own session: load the page again", 403)
+    if not isinstance(known, str) or not hmac.compare_digest(known, hashed(secret_of(request) or "")):
+        await _refused(request, "this form is not from your own session: load the page again")
+
+
+async def from_here(request: Request) -> None:
+    """As `same_site`; of somebody who is signed in it is written down."""
+    try:
+        same_site(request)
+    except Wrong as wrong:
+        await _refused(request, str(wrong))
+
+
+async def _refused(request: Request, why: str) -> NoReturn:
+    person = await person_of(request)
+    if person is not None:
+        form = request.url.path[:200]
+        await office_of(request).runner.refusals.of(person, "send a form", why, form=form)
+    raise Wrong(why, 403)
 
 
 def same_site(request: Request) -> None:
-    """Browsers say where a request comes from."""
+    """Browsers say where a request comes from. Raises Wrong."""
     if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
         raise Wrong("this request comes from another site", 403)
     origin = request.headers.get("origin")

@@ -115,6 +115,7 @@ class Office:
         One at a time: guesses made at once would all be looked at before the first of them is counted.
         """
         if self._at_the_door >= MOST_AT_THE_DOOR:
+            self._turned_away(origin)
             raise Wrong("too many people sign in at once: wait a moment", 429)
         self._at_the_door += 1
         try:
@@ -126,10 +127,12 @@ class Office:
     async def _let_in(self, name: str, password: str, origin: str) -> str | None:
         loop = asyncio.get_running_loop()
         if self._too_often(origin, loop.time()):
+            self._turned_away(origin)
             raise Wrong("too many wrong passwords from this address: wait a minute", 429)
         run = self.journal.journal.run
         user = await run(lambda tx: people.user(tx, name))
         if user is not None and user.locked is not None:
+            self._turned_away(origin)
             raise Wrong(
                 f"too many wrong passwords for this name: wait {max(int(user.locked // 60), 1)} min", 429
             )
@@ -142,6 +145,10 @@ class Office:
         self._wrong.setdefault(origin, []).append(loop.time())
         await run(lambda tx: people.wrong_password(tx, name, origin))
         return None
+
+    def _turned_away(self, origin: str) -> None:
+        """No password was looked at. A record each would let a stranger fill the audit chain: they are counted."""
+        self.runner.refusals.left_out("sign_in_denied", origin)
 
     async def _nobody(self) -> str:
         """Some hash: an unknown name takes as long as a known one."""

@@ -1,11 +1,13 @@
-"""The console's own work beside the pages: acts on many commands, and the fold of what has ended."""
+"""The console's own work beside the pages: acts on many commands, the fold of what has ended, counts of refusals."""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import structlog
 
+from worker.console.refusals import WINDOW, Refusals
 from worker.journal.console import bulk
 from worker.journal.console.access import FOLDER, ConsoleJournal
 from worker.journal.console.reader import TooWide
@@ -16,6 +18,7 @@ log = structlog.get_logger(__name__)
 
 FOLD_EVERY = 2.0
 FOLD_LEASE = 15.0
+LAST_WORD = 2.0  # seconds that the count of refusals gets at the end
 
 
 class Runner:
@@ -25,9 +28,11 @@ class Runner:
         self._journal = journal
         self._owner = owner
         self._tasks: set[asyncio.Task[None]] = set()
+        self.refusals = Refusals(journal)
 
     def start(self) -> None:
         self._keep(asyncio.create_task(self._fold(), name="console-fold"))
+        self._keep(asyncio.create_task(self._count(), name="console-refusals"))
 
     def begin(self, number: int) -> None:
         """Work on an act that the journal holds already."""
@@ -42,6 +47,9 @@ class Runner:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORD):
+                await self.refusals.flush()
 
     # ------------------------------------------------------------ folding
 
@@ -59,6 +67,14 @@ class Runner:
             except Exception as error:  # figures must not end the process, nor themselves
                 log.error("console.fold_failed", error=type(error).__name__)
             await asyncio.sleep(pause)
+
+    async def _count(self) -> None:
+        while True:
+            await asyncio.sleep(WINDOW)
+            try:
+                await self.refusals.flush()
+            except Exception as error:  # as above
+                log.error("console.refusals_failed", error=type(error).__name__)
 
     # ------------------------------------------------------------ acts on many
 

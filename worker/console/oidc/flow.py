@@ -72,7 +72,11 @@ async def finish(
 ) -> Let:
     """`given`: what the browser brings back. Raises Trouble, having written down who was not let in and why."""
     turnstile, loop = provider.turnstile, asyncio.get_running_loop()
-    turnstile.check(origin, loop.time())
+    try:
+        turnstile.check(origin, loop.time())
+    except Trouble:
+        office.runner.refusals.left_out("sign_in_denied", origin)
+        raise
     turnstile.inside += 1
     try:
         return await _finish(office, provider, given, cookie, origin)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from worker.console.oidc.trouble import Trouble
 
 MOST_AT_ONCE = 50
-MOST_FAILURES = 20  # from one address within WINDOW; each leaves an audit record
+MOST_FAILURES = 20  # from one address within WINDOW; each leaves an audit record, further ones are counted
 WINDOW = 60.0  # seconds
 MOST_ADDRESSES = 10_000
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Annotated, Any
 
@@ -14,11 +13,10 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from worker.console import batching
 from worker.console.batching import rate_of, share_of
-from worker.console.door import Desk, Ours, Somebody, same_site, secret_of
+from worker.console.door import Desk, Ours, Somebody, from_here, marked
 from worker.console.office import Office, Wrong
 from worker.console.pages.render import page
 from worker.journal.batches.uploads import Unfit, Upload
-from worker.journal.console.people import LONGEST, hashed
 
 router = APIRouter(include_in_schema=False)
 Reason = Annotated[str, Form(max_length=500)]
@@ -99,9 +97,9 @@ class InMemory(MultiPartParser):
 
 @router.post(UPLOAD)
 async def upload(request: Request, office: Desk, person: Somebody) -> Response:
-    """Who sends it is asked before what he sends is read."""
+    """Who sends it is asked before what he sends is read, and its mark where `door.our_form` would read it whole first."""
     await office.allowed(person, "operator", "upload a file")
-    same_site(request)
+    await from_here(request)
     if len(_incoming) >= AT_ONCE:
         raise Wrong("other files are coming in just now: try again in a minute", 429)
     mine = object()
@@ -109,7 +107,7 @@ async def upload(request: Request, office: Desk, person: Somebody) -> Response:
     try:
         async with asyncio.timeout(PATIENCE):
             form = await _form(request, batching.desk(office).most)
-        the_mark(request, office, str(form.get("csrf") or ""))
+        await marked(request, str(form.get("csrf") or ""))
         file = form.get("file")
         if not isinstance(file, UploadFile) or not file.size:
             raise Wrong("choose a file that holds something")
@@ -142,13 +140,6 @@ async def _bounded(request: Request, most: int) -> AsyncGenerator[bytes, None]:
                 413,
             )
         yield chunk
-
-
-def the_mark(request: Request, office: Office, given: str) -> None:
-    """As `door.our_form`, which would read the whole file first. Raises Wrong."""
-    known = office.opened("form", given, LONGEST) if given else None
-    if not isinstance(known, str) or not hmac.compare_digest(known, hashed(secret_of(request) or "")):
-        raise Wrong("this form is not from your own session: load the page again", 403)
 
 
 async def _chunks(file: UploadFile) -> AsyncIterator[bytes]:
