@@ -91,6 +91,18 @@ def test_the_exit_codes_are_documented(capsys: pytest.CaptureFixture[str]) -> No
         assert f"\n    {code}  " in out
 
 
+ACTS = [verb for verb in verbs() if len(verb) == 2 and verb[0] in ("commands", "quarantine", "platforms")]
+
+
+@pytest.mark.parametrize("verb", ACTS, ids=" ".join)
+def test_every_verb_of_a_person_on_duty_tells_its_exit_codes(
+    verb: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([*verb, "--help"])
+    out = capsys.readouterr().out
+    assert [f"\n    {code}  " in out for code in range(4)] == [True] * 4
+
+
 def test_help_comes_quickly_because_nothing_heavy_is_imported() -> None:
     heavy = "{'sqlalchemy', 'faststream', 'zeep', 'fastapi', 'aio_pika', 'rich', 'pydantic', 'structlog'}"
     code = (

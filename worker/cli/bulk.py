@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli import show
-from worker.cli.context import FAILED, USAGE, actor, fail, journal_of, known, run, settings_of
+from worker.cli.context import FAILED, USAGE, Json, actor, fail, journal_of, known, run, settings_of
 
 if TYPE_CHECKING:
     from worker.journal.console.access import ConsoleJournal
@@ -62,16 +62,16 @@ Why = Annotated[
 class Filters:
     """What the command line names of many commands."""
 
-    state: str | None = None
-    platform: str | None = None
-    type: str | None = None
-    subscriber: str | None = None
-    batch: str | None = None
-    source: str | None = None
-    code: str | None = None
-    group: int | None = None
-    since: str | None = None
-    until: str | None = None
+    state: StateIs = None
+    platform: Platform = None
+    type: Type = None
+    subscriber: Subscriber = None
+    batch: Batch = None
+    source: Source = None
+    code: ErrorCode = None
+    group: Group = None
+    since: Since = None
+    until: Until = None
 
     @property
     def given(self) -> list[str]:
@@ -110,38 +110,44 @@ def _time(name: str, text: str | None) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class How:
-    superseded: bool
-    preview: bool
-    yes: bool
-    as_json: bool
+    """What else the command line says, of one or many."""
+
+    preview: OnlyPreview = False
+    yes: Yes = False
+    reason: Why = None
+    as_json: Json = False
+
+    @property
+    def why(self) -> str:
+        """The reason. Raises BadParameter where none is given."""
+        if self.reason is None or not self.reason.strip():
+            raise typer.BadParameter("say why with --reason: it stands in the audit record")
+        return self.reason
 
 
-def one_or_many(name: str | None, filters: Filters, how: How) -> bool:
-    """True: one. Raises BadParameter where neither or both are named: a filter beside an id would be passed over."""
-    if name is not None and (filters.given or how.preview or how.superseded or how.yes):
+def one_of(name: str | None, filters: Filters, how: How, *, superseded: bool = False) -> str | None:
+    """The name where it is one, None: many. Raises BadParameter where neither is named, or both: a filter beside
+    an id would be passed over."""
+    if name is not None and (filters.given or how.preview or superseded or how.yes):
         raise typer.BadParameter("give the id of one command, or filters for many: not both")
     if name is None and not filters.given:
         raise typer.BadParameter("name one command, or filter many, e.g. --state parked --platform NAME")
-    return name is not None
+    return name
 
 
-def said(reason: str | None) -> str:
-    if reason is None or not reason.strip():
-        raise typer.BadParameter("say why with --reason: it stands in the audit record")
-    return reason
-
-
-def many(context: typer.Context, what: Act, filters: Filters, how: How, reason: str | None) -> None:
+def many(context: typer.Context, what: Act, filters: Filters, how: How, *, superseded: bool = False) -> None:
     """Preview, then go, in portions of 1, 5, 50, then 500, until it is done, stops by itself, or is stopped."""
     settings = settings_of(context)
     wanted = filters.wanted(settings)
-    why = "" if how.preview else said(reason)
-    code = run(_many(settings, what, wanted, how, why))
+    why = "" if how.preview else how.why
+    code = run(_many(settings, what, wanted, how, superseded, why))
     if code:
         raise typer.Exit(code)
 
 
-async def _many(settings: Settings, what: Act, wanted: Wanted, how: How, reason: str) -> int:
+async def _many(
+    settings: Settings, what: Act, wanted: Wanted, how: How, superseded: bool, reason: str
+) -> int:
     from worker.bootstrap import journal_url
     from worker.journal.console.access import ConsoleJournal
 
@@ -149,8 +155,8 @@ async def _many(settings: Settings, what: Act, wanted: Wanted, how: How, reason:
         console = ConsoleJournal(journal, journal_url(settings))
         try:
             await _fold(console)
-            seen = await console.preview(what, wanted, how.superseded)
-            _tell(seen, how)
+            seen = await console.preview(what, wanted, superseded)
+            _tell(seen, how, superseded)
             if how.preview or not seen.numbers:
                 return 0
             _ask(seen, how)
@@ -165,12 +171,12 @@ async def _fold(console: ConsoleJournal) -> None:
         pass
 
 
-def _tell(seen: Preview, how: How) -> None:
+def _tell(seen: Preview, how: How, superseded: bool) -> None:
     if how.as_json:
         if how.preview or not seen.numbers:
             show.emit({"preview": seen.shown()})
         return
-    taken = "taken as well" if how.superseded else "left out; --superseded takes them"
+    taken = "taken as well" if superseded else "left out; --superseded takes them"
     show.say(
         f"{seen.what}: {len(seen.numbers)} commands{', of more than are looked at' if seen.more else ''}"
     )

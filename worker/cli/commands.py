@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli import bulk, show
-from worker.cli.context import Json, Reason, actor, known, run, settings_of, with_journal
+from worker.cli.context import VERB_EXIT_CODES, Json, Reason, actor, known, run, settings_of, with_journal
 from worker.cli.fields import FIELDS_HELP, data_of, list_fields, merged
+from worker.cli.options import spread
 from worker.cli.stopped import of_command
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ Along = Annotated[
         "--with-dependents", help="Those too that ended because this one did, each with its own data."
     ),
 ]
-STATES = ("waiting", "running", "in_doubt", "parked", "succeeded", "rejected", "cancelled", "expired")
 BELOW = {"attempts_made", "readings", "events", "records", "line", "steps", "problem", "window"}
 TIMES = ("received_at", "started_at", "finished_at", "due_at")
 FLAGS = ("archived", "window_closed")
@@ -35,10 +35,10 @@ WINDOW_TIMES = ("window_opened", "window_first")
 def mount(app: typer.Typer) -> None:
     group = typer.Typer(help="Look at commands and decide about them.", no_args_is_help=True)
     for verb in (retry, resolve, cancel, archive):
-        group.command()(verb)
-    group.command("list")(list_)
-    group.command("show")(show_)
-    group.command(epilog=FIELDS_HELP)(edit)
+        group.command(epilog=VERB_EXIT_CODES)(verb)
+    group.command("list", epilog=VERB_EXIT_CODES)(list_)
+    group.command("show", epilog=VERB_EXIT_CODES)(show_)
+    group.command(epilog=f"{FIELDS_HELP}\n{VERB_EXIT_CODES}")(edit)
     app.add_typer(group, name="commands")
 
 
@@ -46,7 +46,7 @@ def list_(
     context: typer.Context,
     state: Annotated[
         str | None,
-        typer.Option(help=f"{', '.join(STATES)}."),
+        typer.Option(help=f"{', '.join(bulk.STATES)}."),
     ] = None,
     platform: Annotated[str | None, typer.Option(help="Of one platform.")] = None,
     type: Annotated[str | None, typer.Option(help="Of one type, e.g. credit.add.v1.")] = None,
@@ -59,8 +59,8 @@ def list_(
 ) -> None:
     """List commands, newest first."""
     settings = settings_of(context)
-    if state is not None and state not in STATES:
-        raise typer.BadParameter(f"--state is one of {', '.join(STATES)}")
+    if state is not None and state not in bulk.STATES:
+        raise typer.BadParameter(f"--state is one of {', '.join(bulk.STATES)}")
     if platform is not None:
         known(settings, platform)
     wanted = {
@@ -199,95 +199,46 @@ def _next(found: Mapping[str, Any]) -> str | None:
     )
 
 
+@spread
 def retry(
     context: typer.Context,
+    filters: bulk.Filters,
+    how: bulk.How,
     name: bulk.Name = None,
-    state: bulk.StateIs = None,
-    platform: bulk.Platform = None,
-    type: bulk.Type = None,
-    subscriber: bulk.Subscriber = None,
-    batch: bulk.Batch = None,
-    source: bulk.Source = None,
-    code: bulk.ErrorCode = None,
-    group: bulk.Group = None,
-    since: bulk.Since = None,
-    until: bulk.Until = None,
     superseded: bulk.Superseded = False,
-    preview: bulk.OnlyPreview = False,
-    yes: bulk.Yes = False,
     dependents: Along = False,
-    reason: bulk.Why = None,
-    as_json: Json = False,
 ) -> None:
     """Let a parked command go on, or run an ended one again as a new command; or many, by filters."""
-    filters = bulk.Filters(state, platform, type, subscriber, batch, source, code, group, since, until)
-    how = bulk.How(superseded, preview, yes, as_json)
-    if name is not None and bulk.one_or_many(name, filters, how):
-        why = bulk.said(reason)
-        _act(context, lambda journal: journal.retry(name, actor(), why, dependents), as_json)
-        return
-    if dependents:
+    if dependents and name is None:
         raise typer.BadParameter("--with-dependents goes with one command")
-    bulk.one_or_many(name, filters, how)
-    bulk.many(context, "retry", filters, how, reason)
+    one = bulk.one_of(name, filters, how, superseded=superseded)
+    if one is None:
+        bulk.many(context, "retry", filters, how, superseded=superseded)
+        return
+    why = how.why
+    _act(context, lambda journal: journal.retry(one, actor(), why, dependents), how.as_json)
 
 
-def cancel(
-    context: typer.Context,
-    name: bulk.Name = None,
-    state: bulk.StateIs = None,
-    platform: bulk.Platform = None,
-    type: bulk.Type = None,
-    subscriber: bulk.Subscriber = None,
-    batch: bulk.Batch = None,
-    source: bulk.Source = None,
-    code: bulk.ErrorCode = None,
-    group: bulk.Group = None,
-    since: bulk.Since = None,
-    until: bulk.Until = None,
-    preview: bulk.OnlyPreview = False,
-    yes: bulk.Yes = False,
-    reason: bulk.Why = None,
-    as_json: Json = False,
-) -> None:
+@spread
+def cancel(context: typer.Context, filters: bulk.Filters, how: bulk.How, name: bulk.Name = None) -> None:
     """Cancel a command that has certainly had no effect; or many, by filters."""
-    filters = bulk.Filters(state, platform, type, subscriber, batch, source, code, group, since, until)
-    how = bulk.How(False, preview, yes, as_json)
-    if name is not None and bulk.one_or_many(name, filters, how):
-        why = bulk.said(reason)
-        _act(context, lambda journal: journal.cancel(name, actor(), why), as_json)
+    one = bulk.one_of(name, filters, how)
+    if one is None:
+        bulk.many(context, "cancel", filters, how)
         return
-    bulk.one_or_many(name, filters, how)
-    bulk.many(context, "cancel", filters, how, reason)
+    why = how.why
+    _act(context, lambda journal: journal.cancel(one, actor(), why), how.as_json)
 
 
-def archive(
-    context: typer.Context,
-    name: bulk.Name = None,
-    state: bulk.StateIs = None,
-    platform: bulk.Platform = None,
-    type: bulk.Type = None,
-    subscriber: bulk.Subscriber = None,
-    batch: bulk.Batch = None,
-    source: bulk.Source = None,
-    code: bulk.ErrorCode = None,
-    group: bulk.Group = None,
-    since: bulk.Since = None,
-    until: bulk.Until = None,
-    preview: bulk.OnlyPreview = False,
-    yes: bulk.Yes = False,
-    reason: bulk.Why = None,
-    as_json: Json = False,
-) -> None:
+@spread
+def archive(context: typer.Context, filters: bulk.Filters, how: bulk.How, name: bulk.Name = None) -> None:
     """Take an ended command out of the lists; or many, by filters."""
-    filters = bulk.Filters(state, platform, type, subscriber, batch, source, code, group, since, until)
-    how = bulk.How(False, preview, yes, as_json)
-    if name is not None and bulk.one_or_many(name, filters, how):
-        why = bulk.said(reason)
-        _act(context, lambda journal: journal.archive(name, actor(), why), as_json)
+    one = bulk.one_of(name, filters, how)
+    if one is None:
+        bulk.many(context, "archive", filters, how)
         return
-    bulk.one_or_many(name, filters, how)
-    bulk.many(context, "archive", filters, how, reason)
+    why = how.why
+    _act(context, lambda journal: journal.archive(one, actor(), why), how.as_json)
 
 
 def resolve(

@@ -23,13 +23,16 @@ T = TypeVar("T")
 
 WELL, FAILED, USAGE, UNREACHABLE, STILL_RUNNING = range(5)
 
-EXIT_CODES = """\
+VERB_EXIT_CODES = """\
 \b
 Exit codes:
   0  it was done, or all is well
   1  it was refused, or something is wrong; the sentence on standard error says what
   2  the command line, the settings, or the files of key and journal cannot be used
   3  the broker or the journal cannot be reached
+"""
+EXIT_CODES = f"""\
+{VERB_EXIT_CODES}\
   4  send --wait ran out, or the command was parked: nothing is lost, see `worker commands show`
 """
 

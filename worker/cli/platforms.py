@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli import show
-from worker.cli.context import FAILED, Json, known, run, settings_of, with_journal
+from worker.cli.context import FAILED, VERB_EXIT_CODES, Json, known, run, settings_of, with_journal
 from worker.cli.learn import learn
 from worker.cli.stopped import resume_words_of
 from worker.cli.stops import pause, rate, resume
@@ -27,9 +27,9 @@ def mount(app: typer.Typer) -> None:
         help="See how platforms are and behave; pause them, or what goes to them; slow them.",
         no_args_is_help=True,
     )
-    group.command("list")(list_)
+    group.command("list", epilog=VERB_EXIT_CODES)(list_)
     for verb in (check, learn, pause, resume, rate):
-        group.command()(verb)
+        group.command(epilog=VERB_EXIT_CODES)(verb)
     app.add_typer(group, name="platforms")
 
 

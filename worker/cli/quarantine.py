@@ -11,6 +11,7 @@ import typer
 from worker.cli import show
 from worker.cli.context import (
     UNREACHABLE,
+    VERB_EXIT_CODES,
     Json,
     Reason,
     actor,
@@ -34,10 +35,10 @@ STATES = ("kept", "sent", "dropped")
 
 def mount(app: typer.Typer) -> None:
     group = typer.Typer(help="Look at refused messages; send them again, or drop them.", no_args_is_help=True)
-    group.command("list")(list_)
-    group.command("show")(show_)
-    group.command()(drop)
-    group.command(epilog=FIELDS_HELP)(send)
+    group.command("list", epilog=VERB_EXIT_CODES)(list_)
+    group.command("show", epilog=VERB_EXIT_CODES)(show_)
+    group.command(epilog=VERB_EXIT_CODES)(drop)
+    group.command(epilog=f"{FIELDS_HELP}\n{VERB_EXIT_CODES}")(send)
     app.add_typer(group, name="quarantine")
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from worker.cli import show
 from worker.cli.context import USAGE, Json, Reason, actor, fail, known, run, settings_of, with_journal
+from worker.cli.options import spread
 from worker.cli.stopped import resume_words, resume_words_of
 
 if TYPE_CHECKING:
@@ -21,22 +23,32 @@ All = Annotated[bool, typer.Option("--all", help="Everything, on every platform.
 Command = Annotated[str | None, typer.Option("--command", help="All commands of this type, as credit.add.")]
 Source = Annotated[str | None, typer.Option("--source", help="All commands of this sender.")]
 Batch = Annotated[str | None, typer.Option("--batch", help="A batch: its sending, and what was sent of it.")]
+
+
+@dataclass(frozen=True, slots=True)
+class What:
+    """What is stopped, or goes on: one of these."""
+
+    platform: Maybe = None
+    everything: All = False
+    command: Command = None
+    source: Source = None
+    batch: Batch = None
+
+
 NAMED = "name one thing: a PLATFORM, --all, --command, --source or --batch"
 
 
+@spread
 def pause(
     context: typer.Context,
+    what: What,
     reason: Reason,
-    platform: Maybe = None,
-    everything: All = False,
-    command: Command = None,
-    source: Source = None,
-    batch: Batch = None,
     as_json: Json = False,
 ) -> None:
     """Begin nothing of a platform, a command, a sender, a batch, or at all; what comes in waits."""
     settings = settings_of(context)
-    scope, name = _wanted(settings, platform, everything, command, source, batch)
+    scope, name = _wanted(settings, what)
     if scope == "platform":
         _pause_platform(settings, name, reason, as_json)
         return
@@ -50,18 +62,11 @@ def pause(
     show.say(f"{_shown(scope, name)} is paused: {resume_words_of(scope, name)} lets it go on")
 
 
-def _wanted(
-    settings: Settings,
-    platform: str | None,
-    everything: bool,
-    command: str | None,
-    source: str | None,
-    batch: str | None,
-) -> tuple[Any, str]:
+def _wanted(settings: Settings, what: What) -> tuple[Any, str]:
     """(scope, name); the scope of a platform is `platform`."""
-    given = {"platform": platform, "command": command, "source": source, "batch": batch}
+    given = {"platform": what.platform, "command": what.command, "source": what.source, "batch": what.batch}
     named = [(scope, name.strip()) for scope, name in given.items() if name is not None]
-    if everything:
+    if what.everything:
         named.append(("everything", ""))
     if len(named) != 1:
         raise typer.BadParameter(NAMED)
@@ -113,19 +118,16 @@ async def _paused(journal: StoredJournal, platform: str, reason: str) -> str | N
     return f"by {before.paused_by} since {show.moment(before.paused_since)}: {before.paused_reason or ''}"
 
 
+@spread
 def resume(
     context: typer.Context,
+    what: What,
     reason: Reason,
-    platform: Maybe = None,
-    everything: All = False,
-    command: Command = None,
-    source: Source = None,
-    batch: Batch = None,
     as_json: Json = False,
 ) -> None:
     """End a pause; of a platform also a hold, after the login was put right."""
     settings = settings_of(context)
-    scope, name = _wanted(settings, platform, everything, command, source, batch)
+    scope, name = _wanted(settings, what)
     if scope == "platform":
         stopped = run(with_journal(settings, lambda journal: journal.resume(name, actor(), reason)))
         if as_json:
