@@ -19,6 +19,7 @@ from worker import __version__
 from worker.console import acting
 from worker.console.door import Desk, Ours, Somebody
 from worker.console.office import NotAllowed, Office, Wrong, masked_records
+from worker.console.overview import STOPPED, condition_of
 from worker.console.pages.orders import Filtered, wanted_by
 from worker.console.pages.render import shown_to
 from worker.console.waiting import window_ends
@@ -146,19 +147,16 @@ async def failures(office: Desk, person: Somebody, archived: bool = False) -> li
     return [Answer(**one) for one in await office.journal.groups(None, archived)]
 
 
-STOPPED = ("held", "held_text", "paused_by", "paused_reason", "broken_since")
-SHOWN = (*STOPPED, "lowered_rate", "lowered_by", "lowered_reason")
-
-
 @router.get("/platforms", summary="Platforms: held, paused, broken, slowed; what is open")
 async def platforms(office: Desk, person: Somebody) -> list[Answer]:
-    open_ = (await office.journal.overview())["open"]
+    seen = await office.journal.standing()
     states = {one.name: one for one in await office.journal.platforms()}
     found = []
     for name in sorted(set(office.kinds) | set(states)):
         state = states.get(name)
-        shown = {field: getattr(state, field, None) for field in SHOWN}
-        more = {"name": name, "kind": office.kinds.get(name), "open": open_.get(name, {})}
+        shown = {field: getattr(state, field, None) for field in STOPPED}
+        more = {"name": name, "kind": office.kinds.get(name), "open": seen["open"].get(name, {})}
+        more["condition"] = condition_of(office, name, state, seen)
         more["rate"] = office.rates.get(name)
         found.append(Answer(**more, **shown))
     return found
@@ -363,14 +361,14 @@ async def stop(office: Desk, person: Somebody, number: Number, body: Because, ke
 
 def document() -> dict[str, Any]:
     """OpenAPI 3.1 of the API, as `contracts/openapi.yaml` holds it."""
-    from worker.console import api_batches, api_pauses, api_quarantine
+    from worker.console import api_batches, api_looks, api_pauses, api_quarantine
 
     app = FastAPI(
         title="Operator API of the provisioning worker",
         version=__version__,
         description=(__doc__ or "").strip(),
     )
-    for part in (router, api_pauses.router, api_quarantine.router, api_batches.router):
+    for part in (router, api_looks.router, api_pauses.router, api_quarantine.router, api_batches.router):
         app.include_router(part)
     made = app.openapi()
     components = made["components"]

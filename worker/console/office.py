@@ -61,6 +61,7 @@ class Office:
     provider: Provider | None = None  # the OpenID Connect provider that does so too
     post: Post | None = None  # the way of single messages to RabbitMQ
     settles: Mapping[str, float] = field(default_factory=dict)  # platform -> seconds of its settle window
+    timeouts: Mapping[str, float] = field(default_factory=dict)  # platform -> seconds that a call may take
     max_bytes: int = 262_144  # of a message that intake reads
     rates: Mapping[str, float] = field(default_factory=dict)  # platform -> calls a second, by the settings
     batches: BatchDesk | None = None  # takes files of rows; None: this process takes none

@@ -15,7 +15,6 @@ LANGUAGES = ("en", "pt")
 # States and other words of the field as English shows them; without an entry the key is shown.
 ENGLISH = {
     "in_doubt": "in doubt",
-    "slow": "failing",
     "broken": "does not answer",
     "bulk retry": "retry of many",
     "bulk cancel": "cancel of many",
@@ -34,7 +33,8 @@ PORTUGUESE = {
     "cancelled": "cancelado",
     "expired": "expirado",
     "well": "bem",
-    "slow": "falhando",
+    "failing": "falhando",
+    "slow": "lenta",
     "broken": "não responde",
     "held": "retida",
     "paused": "pausada",
@@ -105,6 +105,8 @@ PORTUGUESE = {
     "Failed last": "Últimas falhas",
     "at most {count} a minute": "no máximo {count} por minuto",
     "a minute": "por minuto",
+    "arrival to end": "da chegada ao fim",
+    "calls": "chamadas",
     "succeeded, last hour": "concluídos, última hora",
     "{count} failing": "{count} falhando",
     "Last hour": "Última hora",

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
 from worker.console import acting
+from worker.console import overview as overviews
 from worker.console.charts import bars, spark
 from worker.console.door import Desk, Ours, Somebody
 from worker.console.office import Wrong, masked_records
-from worker.console.pages.render import key_for, page
+from worker.console.pages.render import page
 
 router = APIRouter(include_in_schema=False)
 WHERE = {
@@ -22,35 +22,22 @@ WHERE = {
     "pauses": "/platforms",
     "dead letters": "/quarantine",
 }
-SEVERITY = ("held", "broken", "slow", "paused", "well")  # what needs a look stands first
-FAILED_LATELY = 86_400.0  # seconds
 _COMMAND_LINE = re.compile(r"(; | \()`worker [^`]*`( lets it go on|\))")
 Reason = Annotated[str, Form(max_length=500)]
 
 
 @router.get("/")
 async def overview(request: Request, office: Desk, person: Somebody) -> Response:
-    seen = await office.journal.overview()
-    ready, report = await office.readiness.report()
-    states = {one.name: one for one in (await office.readiness.watch.seen(max_age=2.0)).platforms}
-    lines = [
-        _platform(name, office.kinds.get(name), states.get(name), seen)
-        for name in sorted(set(office.kinds) | set(seen["open"]) | set(seen["hour"]))
-    ]
-    oldest = seen["oldest"]
-    if oldest:
-        oldest = dict(oldest) | {"partition_key": key_for(person, oldest["partition_key"])}
-    newest = [
-        one for one in await office.journal.groups(limit=4) if time.time() - one["last_at"] < FAILED_LATELY
-    ]
+    seen = await overviews.overview(office, person)
+    lines = [one | {"hour": bars(one["hour"]), "day": bars(one["day"])} for one in seen["platforms"]]
     return await page(
         request,
         "overview.html",
-        platforms=sorted(lines, key=lambda one: SEVERITY.index(one["condition"])),
-        oldest=oldest,
-        ready=ready,
-        wrong=[pointed(one) for one in report["wrong"]],
-        groups=newest,
+        platforms=lines,
+        oldest=seen["oldest"],
+        ready=seen["ready"],
+        wrong=[pointed(one) for one in seen["wrong"]],
+        groups=seen["groups"],
     )
 
 
@@ -58,39 +45,6 @@ def pointed(complaint: dict[str, Any]) -> dict[str, Any]:
     """With the page where something can be done, instead of the command line that would do it."""
     href = next((page for part, page in WHERE.items() if complaint["part"].startswith(part)), None)
     return complaint | {"href": href, "text": _COMMAND_LINE.sub("", complaint["text"])}
-
-
-def _platform(name: str, kind: str | None, state: Any, seen: dict[str, Any]) -> dict[str, Any]:
-    hour, day = seen["hour"].get(name, []), seen["day"].get(name, [])
-    last = hour[-5:]
-    succeeded, failed = sum(one["succeeded"] for one in hour), sum(one["failed"] for one in hour)
-    newest = next((one for one in reversed(hour) if one["p50"] is not None), None)
-    return {
-        "name": name,
-        "kind": kind,
-        "state": state,
-        "open": {"waiting": 0, "running": 0, "in_doubt": 0, "parked": 0, "failing": 0}
-        | seen["open"].get(name, {}),
-        "rate": sum(one["succeeded"] + one["failed"] for one in last) / 5 if last else 0.0,
-        "share": None if succeeded + failed == 0 else 100 * succeeded / (succeeded + failed),
-        "p50": newest["p50"] if newest else None,
-        "p99": newest["p99"] if newest else None,
-        "condition": condition(state, seen["open"].get(name, {})),
-        "most": max((one["succeeded"] + one["failed"] for one in hour), default=0),
-        "hour": bars(hour),
-        "day": bars(day),
-    }
-
-
-def condition(state: Any, open_: dict[str, int]) -> str:
-    """One word for the eye: paused, held, broken, slow (what is tried fails), well."""
-    if state is not None and (state.paused_by or state.halted):
-        return "paused"
-    if state is not None and state.held:
-        return "held"
-    if state is not None and state.broken_since:
-        return "broken"
-    return "slow" if open_.get("failing") else "well"
 
 
 # ---------------------------------------------------------------- failure groups
@@ -133,17 +87,16 @@ async def on_group(
 @router.get("/platforms")
 async def platforms(request: Request, office: Desk, person: Somebody) -> Response:
     states = {one.name: one for one in await office.journal.platforms()}
-    open_ = (await office.journal.overview())["open"]
-    names = sorted(set(office.kinds) | set(states))
+    seen = await office.journal.standing()
     rows = [
         {
             "name": name,
             "kind": office.kinds.get(name),
             "state": states.get(name),
-            "open": open_.get(name, {}),
-            "condition": condition(states.get(name), open_.get(name, {})),
+            "open": seen["open"].get(name, {}),
+            "condition": overviews.condition_of(office, name, states.get(name), seen),
         }
-        for name in names
+        for name in sorted(set(office.kinds) | set(states))
     ]
     return await page(request, "platforms.html", rows=rows, rates=office.rates)
 

@@ -159,14 +159,7 @@ async def in_doubt(request: Request, office: Desk, person: Somebody) -> Response
         found = await office.journal.page(Wanted(state=state, limit=100))
         rows += [row["id"] for row in found.rows if row["effect"] == "unknown"]
     whole = [shown_to(person, await office.journal.command(f"#{number}")) for number in rows[:20]]
-    says = {
-        row["id"]: {
-            "data": _without_place(await _ordered(office, person, row)),
-            "credit": credit(row),
-            "readings": distinct(row["readings"]),
-        }
-        for row in whole
-    }
+    says = {row["id"]: await evidence(office, person, row) for row in whole}
     return await page(
         request,
         "in_doubt.html",
@@ -176,6 +169,15 @@ async def in_doubt(request: Request, office: Desk, person: Somebody) -> Response
         says=says,
         ends={row["id"]: window_ends(row, office.settles) for row in whole},
     )
+
+
+async def evidence(office: Office, person: Person, row: Mapping[str, Any]) -> dict[str, Any]:
+    """What was ordered, what two balances say, and what was read: what a person decides by."""
+    return {
+        "data": _without_place(await _ordered(office, person, row)),
+        "credit": credit(row),
+        "readings": distinct(row["readings"]),
+    }
 
 
 async def _ordered(office: Office, person: Person, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -90,11 +90,21 @@ class ConsoleJournal:
     async def overview(self) -> dict[str, Any]:
         async def work(tx: Tx) -> dict[str, Any]:
             return {
+                "now": tx.now,
                 "open": await groups.open_counts(tx),
+                "calls": await groups.calls(tx),
                 "oldest": await groups.oldest_waiting(tx),
                 "hour": await groups.minutes(tx, 60),
                 "day": await groups.ends(tx, 1440, 15),
             }
+
+        return await self.reader.read(work)
+
+    async def standing(self) -> dict[str, Any]:
+        """By platform, what is open, and how long its last calls took."""
+
+        async def work(tx: Tx) -> dict[str, Any]:
+            return {"open": await groups.open_counts(tx), "calls": await groups.calls(tx)}
 
         return await self.reader.read(work)
 

@@ -171,6 +171,25 @@ async def open_counts(tx: Tx) -> dict[str, dict[str, int]]:
 COUNTED = 20_000
 
 
+async def calls(tx: Tx) -> dict[str, list[float]]:
+    """By platform how long its calls of the last minutes took, in seconds, the shortest first.
+
+    Of all platforms the newest CALLED are looked at: an old answer says nothing of now.
+    """
+    found: dict[str, list[float]] = {}
+    for row in await tx.rows(
+        "SELECT c.platform, a.ms FROM (SELECT command_id, ms, at FROM attempts ORDER BY id DESC LIMIT $1) AS a"
+        " JOIN commands c ON c.id = a.command_id WHERE a.at > $2::float8 ORDER BY a.ms",
+        CALLED,
+        tx.now - LATELY,
+    ):
+        found.setdefault(row["platform"], []).append(row["ms"] / 1000)
+    return found
+
+
+CALLED, LATELY = 2_000, 300.0  # calls, seconds
+
+
 async def oldest_waiting(tx: Tx) -> Mapping[str, Any] | None:
     """The command that is open longest."""
     oldest = []
