@@ -13,6 +13,7 @@ import sys
 import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from worker.platforms.sippulse.learn import CannotLearn, Given, Report, Study
 from worker.platforms.sippulse.records import Name
 from worker.settings import SippulseAssume, SippulseSettings, load
 from worker.simulators.sippulse import Simulator, SimulatorConfig, serve
-from worker.simulators.sippulse.config import CHOICES
+from worker.simulators.sippulse.config import CHOICES, Switches
 
 DOMAIN = "voip.example"
 TEST = Name("5511999990000", DOMAIN)
@@ -70,7 +71,8 @@ def found(report: Report) -> dict[str, Any]:
     return {each.key: each.value for each in report.findings if each.value is not None}
 
 
-# What each switch of the simulator is in the settings. `domains` is the platform's own, and nothing to assume.
+# What each switch of the simulator that is measured is in the settings. `domains` (a text for `refusals`) and
+# `blocking` (a note) are seen and told, and nothing is assumed of them.
 MEANS: Mapping[tuple[str, str], dict[str, Any]] = {
     ("absent", "fault"): {"absent_is_undeclared_fault": False},
     ("absent", "empty"): {"absent_is_undeclared_fault": False},
@@ -113,8 +115,31 @@ USUAL = {
 }
 
 
-def test_every_switch_of_the_simulator_is_learned() -> None:
-    assert {(name, value) for name, values in CHOICES.items() for value in values} == set(MEANS)
+# What is not measured -> what the report says of it. A call, or somebody's number, would have to be risked.
+NOT_MEASURED: Mapping[str, str] = {
+    "numbers": "no number is given away to try",
+    "goes_along": "what goes along with a subscriber that is removed cannot be measured",
+    "cdr_delay": "when a call appears in vi_cdrs cannot be measured",
+}
+
+
+def test_every_switch_of_the_simulator_is_learned_or_said_not_to_be() -> None:
+    learned_ = {(name, value) for name, values in CHOICES.items() for value in values} - set(MEANS)
+    assert {name for name, _ in learned_} == NOT_MEASURED.keys() & CHOICES.keys()
+    assert {each.name for each in fields(Switches)} == CHOICES.keys() | NOT_MEASURED.keys()
+
+
+@pytest.mark.parametrize("values", [{}, {"numbers": "listed", "goes_along": "all", "cdr_delay": 2.5}])
+async def test_what_is_not_measured_is_said_by_name_and_never_claimed(
+    start: Start, values: dict[str, Any]
+) -> None:
+    sim = await start(switches=values)
+    report = await learned(sim)
+    assert found(report) == USUAL
+    said = [*report.notes, *(each.seen for each in report.findings if each.value is None)]
+    for name, words in NOT_MEASURED.items():
+        assert sum(words in each for each in said) == 1, name
+    assert not sim.platform.ledger.operations["insertDid"].received
 
 
 @pytest.mark.parametrize(("switch", "value"), MEANS)
@@ -134,7 +159,7 @@ async def test_everything_otherwise_at_once_is_measured_too(start: Start) -> Non
     sim = await start(switches=otherwise)
     expected = {**USUAL}
     for name, value in otherwise.items():
-        expected |= MEANS[name, value]
+        expected |= MEANS.get((name, value), {})
     assert found(await learned(sim)) == expected | {"retrieve_password": "hidden"}
     assert len(sim.platform) == 0
 
@@ -174,7 +199,7 @@ async def test_what_cannot_be_seen_is_not_claimed(start: Start) -> None:
     sim.fail("authenticate", "declared")
     report = await learned(sim)
     unknown = {each.key: each.seen for each in report.findings if each.value is None}
-    assert set(unknown) == {"customer_password", "left_out"}
+    assert set(unknown) == {"customer_password", "left_out", "numbers"}
     assert "nobody can see it" in unknown["left_out"]
 
 
@@ -285,8 +310,9 @@ async def test_the_lines_that_are_printed_are_settings(start: Start, tmp_path: P
     file.write_text(f"{file.read_text()}\n{out}")
     assume = load(file, {}).platforms["sippulse-st"].assume  # type: ignore[attr-defined] # of this kind
     assert (assume.passwords, assume.already_reached) == ("masked", "refused")
-    assert "# not measured: numbers" in out
-    assert "vi_cdrs" in out
+    assert '# not measured: numbers, which stays "listed": no number is given away to try' in out
+    for words in NOT_MEASURED.values():
+        assert words in out
 
 
 async def test_programs_get_json(start: Start, tmp_path: Path) -> None:

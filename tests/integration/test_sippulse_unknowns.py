@@ -279,6 +279,81 @@ async def test_what_no_read_shows_is_repeated_only_where_a_second_one_is_refused
     assert done.output["adopted"] is False
 
 
+# Numbers -----------------------------------------------------------------------------------------
+
+LISTED, UNLISTED = "551130001000", "551139990000"
+NUMBERS: Mapping[tuple[str, str], dict[str, Any]] = {
+    ("numbers", "any"): {"numbers": "any"},
+    ("numbers", "listed"): {"numbers": "listed"},
+    ("goes_along", "nothing"): {},
+    ("goes_along", "all"): {},
+}
+
+
+def owners(sim: Simulator, number: str) -> list[Any]:
+    return [row["username"] for row in sim.platform.objects["dids"] if row["aliasUsername"] == number]
+
+
+@pytest.mark.parametrize("numbers", ["any", "listed"])
+@pytest.mark.parametrize("assumed", ["any", "listed"])
+async def test_a_number_that_is_not_listed_is_given_only_where_both_sides_take_it(
+    start: Start, numbers: str, assumed: str
+) -> None:
+    """Assumed wrongly it is refused, by the worker or by the platform."""
+    sim, platform = await start({"numbers": numbers}, {"numbers": assumed})
+    assert isinstance((await run(platform, "number.assign", WHO, {"number": LISTED}))[-1], Done)
+    last = (await run(platform, "number.assign", WHO, {"number": UNLISTED}))[-1]
+    if numbers == assumed == "any":
+        assert isinstance(last, Done)
+        assert owners(sim, UNLISTED) == [USER]
+        return
+    assert refused(last, Code.NOT_FOUND if assumed == "listed" else Code.PLATFORM_REFUSED)
+    assert owners(sim, UNLISTED) == []
+    tried = sim.platform.ledger.operations["insertDid"].received
+    assert tried == (1 if assumed == "listed" else 2), "what is not listed is not asked for"
+
+
+@pytest.mark.parametrize("numbers", ["any", "listed"])
+@pytest.mark.parametrize("assumed", ["any", "listed"])
+@pytest.mark.parametrize("duplicates", ["refuse", "double"])
+async def test_somebody_else_s_number_is_given_away_only_where_nobody_minds(
+    start: Start, numbers: str, assumed: str, duplicates: str
+) -> None:
+    sim, platform = await start({"numbers": numbers, "duplicates": duplicates}, {"numbers": assumed})
+    other = {"username": "551133330002", "domain": DOMAIN}
+    sim.platform.seed({**other, **BEFORE})
+    assert isinstance((await run(platform, "number.assign", WHO, {"number": LISTED}))[-1], Done)
+    last = (await run(platform, "number.assign", other, {"number": LISTED}))[-1]
+    if (numbers, assumed, duplicates) == ("any", "any", "double"):
+        assert owners(sim, LISTED) == [USER, other["username"]], "as the settings say of it"
+        return
+    assert refused(last, Code.NOT_FOUND if assumed == "listed" else Code.PLATFORM_REFUSED)
+    assert owners(sim, LISTED) == [USER]
+
+
+@pytest.mark.parametrize("along", ["nothing", "all"])
+async def test_whether_numbers_go_along_with_a_subscriber_changes_nothing_for_the_worker(
+    start: Start, along: str
+) -> None:
+    """It names no number as gone or as kept, and tells what the platform lists for who has the name next."""
+    sim, platform = await start({"goes_along": along}, {})
+    one = {"username": "551133337777", "domain": DOMAIN}
+    for command, data in (("subscriber.create", NEW), ("number.assign", {"number": LISTED})):
+        assert isinstance((await run(platform, command, one, data))[-1], Done), command
+    [gone] = await run(platform, "subscriber.remove", one, {})
+    assert isinstance(gone, Done)
+    assert set(gone.output) == {"removed"}
+    assert owners(sim, LISTED) == ([one["username"]] if along == "nothing" else [])
+    for command in ("number.list", "number.release"):
+        data = {} if command == "number.list" else {"number": LISTED}
+        assert refused((await run(platform, command, one, data))[-1], Code.NOT_FOUND), command
+    last = (await run(platform, "number.assign", WHO, {"number": LISTED}))[-1]
+    assert isinstance(last, Done) if along == "all" else refused(last, Code.NOT_FOUND)
+    assert isinstance((await run(platform, "subscriber.create", one, NEW))[-1], Done)
+    [listed] = await run(platform, "number.list", one, {})
+    assert [each["number"] for each in listed.output["numbers"]] == ([LISTED] if along == "nothing" else [])
+
+
 # What was learned --------------------------------------------------------------------------------
 
 LAST = {name: values[-1] for name, values in CHOICES.items() if name != "domains"}
@@ -308,6 +383,8 @@ async def live(sim: Simulator, platform: Platform, *, hidden: bool) -> None:
         ("calls.block", {}),
         ("calls.block", {}),
         ("credit.add", {"amount": "2.50"}),
+        ("number.assign", {"number": LISTED}),
+        ("number.release", {"number": LISTED}),
     ):
         ended = await run(platform, command, one, data)
         assert all(isinstance(each, Done) for each in ended), (command, ended)
@@ -394,7 +471,7 @@ def _gained(left: set[Any], row: Mapping[str, str], name: str, value: str) -> in
 async def test_assumed_rightly_any_two_habits_together_do_no_harm(
     start: Start, switches: dict[str, str]
 ) -> None:
-    assume = {key: value for pair in switches.items() for key, value in MEANS[pair].items()}
+    assume = {key: value for pair in switches.items() for key, value in {**MEANS, **NUMBERS}[pair].items()}
     reads = switches["passwords"] if switches["password_reads"] == "same" else switches["password_reads"]
     assume["retrieve_password"] = "clear" if reads == "returned" else "hidden"
     sim, platform = await start(switches, assume, refusals={"in that state already": "already_exists"})

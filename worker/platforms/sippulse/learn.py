@@ -361,9 +361,17 @@ class Study:
         self.report.add("duplicates", value, seen + ("it was still there" if there else "it was gone"))
 
     def _not_from_here(self) -> None:
+        """What it would take a call, or a number that may be somebody's, to measure."""
+        self.report.add(
+            "numbers", None, "no number is given away to try: one that is not listed may be somebody's"
+        )
         self.report.notes.append(
             "when a call appears in vi_cdrs cannot be measured from here: make a call, and compare its row's "
             "time with the balance; call_records.lag has to be longer"
+        )
+        self.report.notes.append(
+            "what goes along with a subscriber that is removed cannot be measured from here: the test subscriber has "
+            "no numbers; release numbers before"
         )
 
     # Texts ----------------------------------------------------------------------------------------

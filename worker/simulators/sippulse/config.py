@@ -19,6 +19,7 @@ TEXTS = {
     "unconfirmed_password": "The new password and its confirmation differ",
     "missing": "Required field is missing: {field}",
     "invalid_value": "Invalid value: {field}",
+    "not_available": "Number {number} is not available in {domain}",
     "not_simulated": "Operation {operation} is known to the platform but not simulated",
     "already_reached": "Nothing to do: the subscriber is in that state already",
     "ill": "java.lang.NullPointerException",
@@ -36,6 +37,8 @@ CHOICES = {
     "reached": ("accept", "refuse"),
     "blocking": ("hidden", "calls"),
     "rounding": ("exact", "cents"),
+    "numbers": ("any", "listed"),
+    "goes_along": ("nothing", "all"),
 }
 MOST_DELAY = 86400.0  # seconds
 
@@ -52,6 +55,9 @@ class Switches:
     omitted: what updateSubscriber does with optional fields that were not sent. reached: what activate… and
     block… of a state that is reached already are answered. blocking: whether blockSubscriber and
     activateSubscriber move the flags of both kinds of calls, or nothing that a read shows. rounding: `cents` keeps balances in cents, half up.
+    numbers: `listed` refuses to give away a number that listAvailablesNumbers does not list; one that is somebody
+    else's is a duplicate to `any`. goes_along: whether removeSubscriber takes what is the subscriber's with it:
+    numbers, aliases, addresses, whitelist, locations.
     cdr_delay: seconds from a charge to its row in vi_cdrs.
     """
 
@@ -66,6 +72,8 @@ class Switches:
     reached: str = "accept"
     blocking: str = "hidden"
     rounding: str = "exact"
+    numbers: str = "any"
+    goes_along: str = "nothing"
     cdr_delay: float = 0.0
 
     def changed(self, changes: Mapping[str, Any]) -> Self:

@@ -70,8 +70,18 @@ def _merge(platform: Platform, subscriber: Subscriber, sent: Values) -> None:
 
 @changes
 def removeSubscriber(platform: Platform, call: Call) -> str:
-    platform.drop(subscriber_of(platform, call))
+    gone = subscriber_of(platform, call)
+    platform.drop(gone)
+    if platform.switches.goes_along == "all":
+        for name in ("dids", "aliases", "addresses", "whitelist", "locations"):
+            rows = platform.objects[name].rows
+            rows[:] = [row for row in rows if not _is_of(gone, row)]
     return ""
+
+
+def _is_of(subscriber: Subscriber, row: Values) -> bool:
+    named = key_of(row.get("username"), row.get("domain")) == subscriber.key
+    return named or row.get("accountCode") == subscriber.dto["accountCode"]
 
 
 def dto_of(platform: Platform, subscriber: Subscriber) -> str:
