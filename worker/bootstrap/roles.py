@@ -67,6 +67,7 @@ def _office(worker: Worker, readiness: Readiness) -> Office:
         settings.console.address.rstrip("/"),
         post=CommandPost(broker_address(settings)),
         settles={name: platform.settle for name, platform in settings.platforms.items()},
+        timeouts={name: platform.timeout for name, platform in settings.platforms.items()},
         max_bytes=settings.intake.max_bytes,
         rates={name: platform.rate for name, platform in settings.platforms.items()},
         local=settings.console.local_sign_in,
