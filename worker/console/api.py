@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from worker import __version__
 from worker.console import acting
 from worker.console.door import Desk, Ours, Somebody
-from worker.console.office import NotAllowed, Office, Wrong, masked_records
+from worker.console.office import NotAllowed, Office, Wrong, masked_dependents, masked_records
 from worker.console.overview import STOPPED, condition_of
 from worker.console.pages.orders import Filtered, wanted_by
 from worker.console.pages.render import shown_to
@@ -139,7 +139,8 @@ async def command(office: Desk, person: Somebody, number: Number) -> Answer:
 
 @router.get("/dependents/{number}", summary="Those that would come along with a retry")
 async def dependents(office: Desk, person: Somebody, number: Number) -> list[Answer]:
-    return [Answer(**one) for one in await office.journal.dependents(number)]
+    found = await office.journal.dependents(number)
+    return [Answer(**one) for one in (found if person.may("operator") else masked_dependents(found))]
 
 
 @router.get("/failures", summary="Failure groups, those that failed last first")

@@ -16,7 +16,7 @@ from worker.console.runner import Runner
 from worker.console.speeds import Speeds
 from worker.journal.console import people
 from worker.journal.console.access import ConsoleJournal
-from worker.journal.console.lists import divided
+from worker.journal.console.lists import divided, names
 from worker.journal.console.people import Person, Role
 from worker.journal.quarantine.resending import Post
 
@@ -221,9 +221,22 @@ def masked_key(key: str) -> str:
     return f"{start}{name[:1]}{DOT}" if start else DOT
 
 
+IDS = ("message_id", "idem_key", "correlation_id", "retry_of")  # as the sender made them up
+
+
+def masked_id(text: Any, key: str) -> Any:
+    """An id of a sender; masked whole where it holds the name of the object that `key` is of."""
+    return DOT if isinstance(text, str) and names(text, key) else text
+
+
 def for_viewer(row: Mapping[str, Any]) -> dict[str, Any]:
     """A command without what names a customer. What a platform said is masked whole: it may quote a name."""
-    shown = dict(row)
+    shown, key = dict(row), row.get("partition_key") or ""
+    shown |= {name: masked_id(shown[name], key) for name in IDS if name in shown}
+    if "line" in shown:
+        shown["line"] = [one | {"message_id": masked_id(one["message_id"], key)} for one in shown["line"]]
+    if "dependents" in shown:
+        shown["dependents"] = masked_dependents(shown["dependents"])
     if shown.get("partition_key"):
         shown["partition_key"] = masked_key(shown["partition_key"])
     for name in ("subject", "output"):
@@ -238,6 +251,11 @@ def for_viewer(row: Mapping[str, Any]) -> dict[str, Any]:
     return shown
 
 
+def masked_dependents(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """They may be about others, whose names are not at hand: their ids are masked whole, their numbers stay."""
+    return [{**one, "message_id": DOT} for one in rows]
+
+
 def _without(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     return {name: DOT if name in names and value else value for name, value in row.items()}
 
@@ -245,8 +263,9 @@ def _without(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
 def _masked_record(record: Mapping[str, Any]) -> dict[str, Any]:
     shown = dict(record)
     if shown.get("command"):
-        command = dict(shown["command"])
-        command["partitionkey"] = masked_key(command.get("partitionkey") or "")
+        key = shown["command"].get("partitionkey") or ""
+        command = {name: masked_id(value, key) for name, value in shown["command"].items()}
+        command["partitionkey"] = masked_key(key)
         command["subject"] = DOT if command.get("subject") else None
         shown["command"] = command
     details = shown.get("details")

@@ -240,4 +240,4 @@ async def records(
     return found, int(low) if low > 0 else None
 
 
-LOOKED_THROUGH = 50_000  # audit records that one page looks at
+LOOKED_THROUGH = 20_000  # audit records that one page looks at

@@ -322,6 +322,8 @@ async def _found(tx: Tx, wanted: Wanted, search: Search, postgres: bool) -> Page
     rows: dict[int, Row] = {}
     for way in ways:
         rows |= {row["id"]: row for row in await _take(tx, way, wanted.limit)}
+    if not wanted.names:  # an id that is made of a name would tell who has one
+        rows = {number: row for number, row in rows.items() if not names(text, row["partition_key"])}
     if len(text) > 2 and not rows:
         groups = await _groups(tx, wanted, text)
         return await _of_groups(tx, groups, search, wanted.limit)
@@ -365,6 +367,19 @@ def divided(key: str) -> tuple[str, str]:
     """What stands before the object's name in an ordering key (`platform:kind:`, empty where it has none), and the name."""
     found = _START.match(key)
     return (found[0], key[found.end() :]) if found else ("", key)
+
+
+def names(text: str, key: str) -> bool:
+    """Whether an id or key that a sender made up holds the object's name, a part of it, or its number."""
+    _, name = divided(key)
+    parts = [part.casefold() for part in (name, *re.split(r"[@:/]", name)) if len(part) > 2]
+    number = _NO_DIGIT.sub("", name)  # however it is written: +55 11 99999-0001
+    written = len(number) >= LEAST_DIGITS and number in _NO_DIGIT.sub("", text)
+    return written or any(part in text.casefold() for part in parts)
+
+
+_NO_DIGIT = re.compile(r"\D")
+LEAST_DIGITS = 6  # fewer may stand in any id
 
 
 async def _starts(tx: Tx, postgres: bool) -> list[str]:
