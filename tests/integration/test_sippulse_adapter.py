@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import dataclasses
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
 from typing import Any
@@ -13,7 +14,7 @@ from urllib.parse import quote_plus
 from xml.sax.saxutils import escape
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 
 from worker.domain.evidence import Reading
 from worker.domain.outcome import Busy, Done, Ill, NotSent, Refused, Unclear
@@ -537,6 +538,46 @@ async def test_the_servers_own_wsdl_decides_what_is_offered(start: Start) -> Non
     assert {each["wsdl"] for each in facts.values()} == {"live"}
     assert facts["SubscriberWS"]["lacks"] == []
     assert await outcome(platform, "credit.add", amount="1") == Done({"amount": "1.00"})
+
+
+async def test_each_live_wsdl_is_fetched_once_however_many_calls_follow(start: Start) -> None:
+    sim, _ = await start()
+    fetched: Counter[str] = Counter()
+    calls: Counter[str] = Counter()
+
+    async def answer(request: web.Request) -> web.Response:
+        service = request.match_info["service"]
+        if request.method == "GET":
+            fetched[request.path_qs.removeprefix("/SipPulse/")] += 1
+            return web.Response(body=wsdl_text(service).encode(), content_type="text/xml")
+        calls[service] += 1
+        async with session.post(f"{sim.url}/{service}", data=await request.read()) as heard:
+            return web.Response(status=heard.status, body=await heard.read(), content_type="text/xml")
+
+    application = web.Application()
+    application.router.add_route("*", "/SipPulse/{service}", answer)
+    async with (
+        ClientSession() as session,
+        _served(application) as url,
+        _platform(url, wsdl="live") as platform,
+    ):
+        for command, data in (
+            ("credit.add", {"amount": "1"}),
+            ("credit.get", {}),
+            ("subscriber.get", {}),
+            ("calls.block", {}),
+            ("calls.unblock", {}),
+            ("number.list", {}),
+            ("subscriber.block", {}),
+            ("subscriber.update", {"changes": {"first_name": "Bia"}}),
+        ):
+            assert isinstance(await outcome(platform, command, **data), Done), command
+        assert await platform.control() == Done()
+    assert calls.keys() >= {"SubscriberWS", "DidWS", "DomainWS"}
+    assert calls.total() >= 9
+    assert len(fetched) == 15
+    assert set(fetched.values()) == {1}, fetched
+    assert all(each.endswith("?wsdl") for each in fetched)
 
 
 def wsdl_text(service: str) -> str:
