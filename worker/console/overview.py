@@ -43,9 +43,10 @@ async def overview(office: Office, person: Person) -> dict[str, Any]:
 
 
 def _oldest(row: Mapping[str, Any] | None, person: Person) -> dict[str, Any] | None:
-    if row is None or person.may("operator"):
-        return row and dict(row)
-    return dict(row) | {"partition_key": masked_key(row["partition_key"])}
+    if row is None:
+        return None
+    shown = dict(row)
+    return shown if person.may("operator") else shown | {"partition_key": masked_key(row["partition_key"])}
 
 
 def line_of(
