@@ -7,7 +7,7 @@ import random
 import ssl
 from collections.abc import Awaitable, Coroutine, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import aiormq
 import structlog
@@ -55,6 +55,12 @@ async def connect(where: Address, name: str) -> AbstractConnection:
     """A plain connection: it does not mend itself, its owner opens another."""
     async with asyncio.timeout(OPENING):
         return await aiormq.connect(where.named(name), context=where.context)
+
+
+async def confirming(connection: AbstractConnection) -> aiormq.Channel:
+    """With confirms; a returned message is an answer, not an exception (pitfall 8)."""
+    opened = await connection.channel(publisher_confirms=True, on_return_raises=False, timeout=OPENING)
+    return cast(aiormq.Channel, opened)
 
 
 async def close_in_time(closing: Awaitable[object], what: str) -> None:

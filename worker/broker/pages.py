@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 import time
+from datetime import UTC, datetime
 from typing import cast
 
 import structlog
-from aiormq import Channel
-from aiormq.abc import AbstractConnection
+from aiormq import Channel, spec
+from aiormq.abc import AbstractConnection, DeliveredMessage
+from aiormq.exceptions import ChannelAccessRefused
 
-from worker.broker.link import Address, close_in_time, connect
-from worker.broker.publisher import confirming, outcome, properties
+from worker.broker.flights import APP_ID, SHORT
+from worker.broker.link import Address, close_in_time, confirming, connect
 from worker.journal.port import Outgoing
-from worker.messages.events import Event
+from worker.messages.events import CONTENT_TYPE, Event
 
 log = structlog.get_logger(__name__)
 
@@ -93,3 +96,39 @@ def outgoing(event: Event) -> Outgoing:
         correlation_id=event.correlation_id,
         created_at=time.time(),
     )
+
+
+def outcome(task: asyncio.Task[object], event: Outgoing) -> bool | None:
+    """True: taken; False: nobody was there; None: not known, or refused, to be tried again."""
+    if task.cancelled():
+        return None
+    error = task.exception()
+    if error is None:
+        return not isinstance(task.result(), DeliveredMessage)
+    if isinstance(error, (ValueError, TypeError, struct.error)):
+        # It cannot be put into AMQP, today or later; the event stays in the journal.
+        log.error("relay.unpublishable", event_id=event.event_id, error=type(error).__name__)
+        return False
+    if isinstance(error, ChannelAccessRefused) and not event.exchange:
+        # Replies that this user may not send are like a queue that is gone: they must not hold up the rest.
+        log.error("relay.reply_refused", event_id=event.event_id)
+        return False
+    log.debug("relay.unconfirmed", event_id=event.event_id, error=type(error).__name__)
+    return None
+
+
+def properties(event: Outgoing) -> spec.Basic.Properties:
+    return spec.Basic.Properties(
+        message_id=event.event_id,
+        correlation_id=short(event.correlation_id),
+        content_type=CONTENT_TYPE,
+        message_type=short(event.type),
+        timestamp=datetime.fromtimestamp(int(event.created_at), UTC),
+        app_id=APP_ID,
+        delivery_mode=2,
+    )
+
+
+def short(text: str | None) -> str | None:
+    """What AMQP can carry as a property; a longer one stands in the event alone."""
+    return text if text is None or len(text.encode()) <= SHORT else None

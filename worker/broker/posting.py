@@ -9,8 +9,7 @@ from aiormq import spec
 from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import AMQPError
 
-from worker.broker.link import Address, close_in_time, connect
-from worker.broker.publisher import confirming
+from worker.broker.link import Address, close_in_time, confirming, connect
 from worker.broker.topology import COMMAND_QUEUES, COMMANDS
 from worker.journal.quarantine.resending import Unsent
 

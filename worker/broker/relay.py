@@ -11,8 +11,9 @@ from typing import Protocol
 import structlog
 
 from worker.broker.consumer import explained
+from worker.broker.flights import Answer
 from worker.broker.link import CLOSING, Address, backoff, pause
-from worker.broker.publisher import Answer, Publisher
+from worker.broker.publisher import Publisher
 from worker.journal.port import JournalDown, JournalError, Outgoing
 
 log = structlog.get_logger(__name__)
