@@ -113,15 +113,24 @@ def _named() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
 
 
 _ELEMENT, _ESCAPED, _MEMBER = _named()
+_NAMED = re.compile(r'"\s*:')  # what every member of JSON has, and hardly any XML
+
+
+def _starred(found: re.Match[str]) -> str:
+    return found[1] + MASK
+
+
+def _starred_text(found: re.Match[str]) -> str:
+    return f'{found[1]}"{MASK}"'
 
 
 def mask_fields(text: str) -> str:
     """*** for the content of XML elements and JSON members whose name says that it is secret."""
     if "<" in text:
-        text = _ELEMENT.sub(rf"\1{MASK}", text)
+        text = _ELEMENT.sub(_starred, text)
     if "&lt;" in text:
-        text = _ESCAPED.sub(rf"\1{MASK}", text)
-    return _MEMBER.sub(rf'\1"{MASK}"', text) if '"' in text else text
+        text = _ESCAPED.sub(_starred, text)
+    return _MEMBER.sub(_starred_text, text) if _NAMED.search(text) else text
 
 
 class Masker:
