@@ -81,6 +81,17 @@ async def test_rule_8_1_a_waived_window_is_said_in_record_and_result(journal: St
     assert await run_next(journal) == ["a-2"]
 
 
+async def test_rule_5_2_what_was_sent_after_its_lease_is_said_though_a_person_ends_it(
+    journal: StoredJournal,
+) -> None:
+    reading = await in_doubt(journal)
+    await journal.flag(reading, "sent_after_lease")
+    await journal.resolve("m-1", True, "ann", "seen", waive=True)
+    [seen] = await results(journal)
+    assert seen.data["flags"] == ["sent_after_lease", "window_waived"]
+    assert (await records(journal))[-1]["details"]["flags"] == ["sent_after_lease", "window_waived"]
+
+
 async def test_rule_8_1_a_person_takes_the_claim_of_one_that_is_being_read(journal: StoredJournal) -> None:
     reading = await in_doubt(journal)
     await journal.resolve("m-1", True, "ann", "seen", waive=True)

@@ -10,7 +10,11 @@ from typing import Any
 import pytest
 
 from tests.support.engine import PLATFORM, Stand, any_journal, eventually, stand, templates
+from worker.domain.decide import Finish
+from worker.domain.effect import Effect
 from worker.engine.engine import Engine
+from worker.engine.settle import settlement
+from worker.engine.went import Went
 from worker.journal.opening import open_journal
 from worker.journal.port import Claim, EvidenceRow, JournalDown
 from worker.platforms.port import Guard, Reply, Step
@@ -244,6 +248,51 @@ async def test_rule_5_3_a_command_whose_call_may_have_begun_is_in_doubt(stand: S
     for operation in ("addCredit", "blockOutgoingCalls"):
         [call] = stand.watched.asked(operation)
         assert call.at - died >= 1.0, "not before a window after the lease's end"
+
+
+async def die(stand: Stand, name: str) -> None:
+    """As if a process had died as soon as it had claimed it."""
+
+    async def claimed() -> bool:
+        return [c.message_id for c in await stand.journal.claim(PLATFORM, "dead", 1, 0.01)] == [name]
+
+    await eventually(claimed)
+    await eventually(stand.journal.rescue)
+
+
+@any_journal
+async def test_rule_5_3_who_dies_over_a_first_step_that_only_reads_leaves_no_doubt(stand: Stand) -> None:
+    number = {"number": "551130001000"}
+    stand.seed("ana")
+    stand.sim.platform.numbers = [number["number"]]
+    engine = await stand.start(settle=600.0, timeout=5.0)
+    given = await stand.send("number.assign", "ana", **number)
+    assert (await stand.ended(given))["state"] == "succeeded"
+    await engine.stop(1.0)
+    release = await stand.send("number.release", "ana", **number)
+    await die(stand, release)
+    row = await stand.row(release)
+    assert (row["state"], row["effect"]) == ("waiting", "none")
+    await stand.start(settle=600.0, timeout=5.0)
+    assert (await stand.ended(release))["state"] == "succeeded", "nothing held its key"
+    assert len(stand.watched.asked("deleteDid")) == 1
+
+
+@any_journal
+async def test_rule_5_3_who_dies_over_the_second_step_that_changes_leaves_a_doubt(stand: Stand) -> None:
+    release = await stand.send("number.release", "ana", number="551130001000")
+    [claim] = await stand.journal.claim(PLATFORM, "w", 1, 60.0)
+    went = Went(
+        Finish({"platform_id": "7"}), step("listByAcc", Effect.READ), (step("deleteDid", Effect.DELETE),)
+    )
+    assert await stand.journal.settle([settlement(claim, went, 0.0)]) == [True]
+    await die(stand, release)
+    assert [s["name"] for s in (await stand.shown(release))["steps"]] == ["listByAcc"]
+    assert (await stand.row(release))["state"] == "in_doubt"
+
+
+def step(name: str, effect: Effect) -> Step:
+    return Step(name, f"DidWS.{name}", effect, {})
 
 
 @any_journal

@@ -32,6 +32,7 @@ def arrive(body: dict[str, Any] | bytes, queue: str = COMMANDS, **properties: An
         ("subscriber.block.v1", {}, Risk.CLAIM),
         ("subscriber.remove.v1", {}, Risk.CLAIM),
         ("credit.add.v1", {"amount": "10.00"}, Risk.SENT),
+        ("number.release.v1", {"number": "551130001000"}, Risk.SENT),
     ],
 )
 def test_rule_5_3_a_command_is_admitted_with_the_risk_of_its_effect(

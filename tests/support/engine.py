@@ -63,6 +63,7 @@ RISKS = {
     "subscriber.create": Risk.SENT,
     "subscriber.get": Risk.NONE,
     "credit.get": Risk.NONE,
+    "number.release": Risk.SENT,
 }
 
 NEW_SUBSCRIBER: dict[str, Any] = {

@@ -40,10 +40,11 @@ async def while_another_is_inside(state: State) -> Settlement:
     journal: Any = None  # nothing is written
     gate, line = Gate(), Line(platform, SETTINGS, journal, Telemetry())
     claim = Claim(1, 1, "us", 3, 130.0, 100.0, state, VIEW, {}, attempts=1, lapsed=2)
-    line.guards[claim.id, claim.fence] = LeaseGuard(math.inf)
+    guard = line.guards[claim.id, claim.fence] = LeaseGuard(math.inf)
     runner = Runner(line, journal, Telemetry(), "us", gate)
-    async with gate.enter(alone=False, patience=1.0):
+    with gate.place(alone=False, patience=1.0), gate.place(alone=True, patience=0.02) as guard.place:
         went = await runner._attempt(claim)
+    assert not gate.closed, "others go on meanwhile"
     assert went is not None
     return settlement(claim, went, 0.0)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from worker.broker.topology import BULK, OWN_QUEUES
-from worker.domain.effect import Effect, risk_of
+from worker.domain.effect import Effect, Risk, risk_of
 from worker.domain.lifecycle import Priority
 from worker.journal.port import Arrival, Inquiry, NewCommand, Refusal
 from worker.messages.catalogue import COMMANDS, Checked, check
@@ -58,7 +58,8 @@ def command(delivery: Delivery, checked: Checked) -> NewCommand | Inquiry:
         return inquiry(envelope)
     if delivery.queue == BULK:
         envelope = replace(envelope, priority=int(Priority.LOW))
-    risk = risk_of(Effect(spec.effect))
+    # Whatever is planned in place of the read is marked before it goes out: until then nobody who dies leaves a doubt.
+    risk = Risk.SENT if spec.reads_first else risk_of(Effect(spec.effect))
     return NewCommand(envelope, checked.platform, checked.partition_key, risk, spec.secret_output)
 
 

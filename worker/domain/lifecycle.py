@@ -25,6 +25,11 @@ class State(StrEnum):
 FINAL = frozenset({State.SUCCEEDED, State.REJECTED, State.CANCELLED, State.EXPIRED})
 
 
+# Statuses of steps: the worker saw that it is done, or a person said so (rule 8.1).
+DONE, RESOLVED = "done", "resolved"
+UNNAMED = "the step in doubt"  # the name of a resolved one until a worker has planned its command again
+
+
 class EffectSeen(StrEnum):
     """What a command did to the platform, as its result says it."""
 

@@ -13,7 +13,7 @@ from typing import Any
 from worker.domain.decide import Decision, Doubt, Finish, Park, Reject, decide
 from worker.domain.effect import Effect, Risk
 from worker.domain.evidence import NoEffect, Reading, TookEffect, Undecided, Verdict, judge
-from worker.domain.lifecycle import State
+from worker.domain.lifecycle import RESOLVED, UNNAMED, State
 from worker.domain.outcome import Busy, Ill, NotSent, Outcome, Refused, Unclear
 from worker.engine.doubt import read_again
 from worker.engine.line import Line
@@ -35,6 +35,8 @@ async def attempt(claim: Claim, line: Line) -> Went | None:
     todo = remaining(plan, claim.steps)
     if claim.state is State.IN_DOUBT:
         return await read_again(claim, line, todo)
+    if claim.steps and claim.steps[-1]["name"] == UNNAMED:
+        return resolved(todo)
     if not todo:
         return Went(Finish(), outcome="nothing_left")
     if (back := not_now(claim, line)) is not None:
@@ -66,6 +68,11 @@ def remaining(plan: Sequence[Step], finished: Sequence[Mapping[str, Any]]) -> tu
     return tuple(step for step in plan if step.name not in done and (adopted or not step.after_adoption))
 
 
+def resolved(todo: tuple[Step, ...]) -> Went:
+    """A person said that its call took effect: nothing goes out, and what is left of the command goes on."""
+    return Went(Finish(), todo[0] if todo else None, todo[1:], RESOLVED)
+
+
 def unplanned(claim: Claim, problem: Problem) -> Decision:
     """The settings, or the server's WSDL, do not allow it any more. What was sent before stays sent."""
     if not unresolved(claim):
@@ -82,12 +89,13 @@ def past_its_time(claim: Claim, waited: float = 0.0) -> bool:
 
 async def call_plainly(claim: Claim, line: Line, step: Step, left: tuple[Step, ...]) -> Went | None:
     """Reads, and what may be repeated without harm once the window has ended: the claim is their "sent"."""
-    await line.turn(claim)
+    if (gone := await line.turn(claim)) is not None:
+        return Went(gone, step, left, outcome="given_back")
     if (back := not_now(claim, line, step)) is not None:
         return back
     if (over := await line.over_limit(claim, step)) is not None:
         return Went(Park(over), step, left, "over_limit")
-    # It came in as a creation, of which a rescue takes a claim without the mark for not begun.
+    # It came in as a creation, or as what reads first: of these a rescue takes a claim without the mark for not begun.
     if claim.risk is Risk.SENT and step.effect is not Effect.READ and not await line.mark_sent(claim, None):
         return None
     try:
@@ -131,7 +139,8 @@ async def call_with_evidence(claim: Claim, line: Line, step: Step, left: tuple[S
         return Went(await unread(claim, line, since), step, left, "unread")
     if (judged := judged_before(claim, line, step, left, since)) is not None:
         return judged
-    await line.turn(claim)
+    if (gone := await line.turn(claim)) is not None:
+        return Went(gone, step, left, outcome="given_back")
     if (back := not_now(claim, line, step)) is not None:
         return back
     if (over := await line.over_limit(claim, step)) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from worker.engine.gate import Place
 from worker.platforms.port import LeaseLost
 from worker.platforms.transport import boottime
 
@@ -13,6 +14,7 @@ class LeaseGuard:
         self.began = boottime()  # the attempt
         self.until = until
         self.sent = False  # the first byte of a call that changes something went out
+        self.place: Place | None = None  # among the attempts of this process
         self.late = False  # it went out after the lease had ended: a freeze in the last instant
 
     def renew(self, until: float) -> None:

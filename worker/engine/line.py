@@ -12,9 +12,10 @@ from typing import Any
 import structlog
 from tenacity import AsyncRetrying, retry_if_result, stop_after_attempt, wait_random_exponential
 
-from worker.domain.decide import Patience
+from worker.domain.decide import Again, Patience
 from worker.domain.evidence import Reading
 from worker.domain.outcome import Done, Exchange, Ill, NotSent, Outcome, Refused
+from worker.engine.gate import Place
 from worker.engine.guards import Breaker, ControlRead, Rate, share, transport_failure
 from worker.engine.lease import LeaseGuard
 from worker.engine.pages import Pages, PageSink, Unsent
@@ -102,17 +103,39 @@ class Line:
         self.state = state
         self._rate.per_second = self.rate / max(state.processes, 1)
 
-    async def turn(self, claim: Claim) -> None:
-        """Wait for our turn by the rate. Before the "sent" mark, so that its lease is not spent on waiting."""
-        if (turn := self._rate.join(claim.priority)) is None:
-            return
+    async def turn(self, claim: Claim) -> Again | None:
+        """Wait for our turn by the rate. Before the "sent" mark, so that its lease is not spent on waiting.
+
+        Returns how it is given back where it does not come: one has to run alone in this process.
+        """
+        place = self.guards[claim.id, claim.fence].place
+        if place is not None and place.turn_kept:
+            place.turn_kept = False
+            return None
+        if (turn := self._rate.join(claim.priority)) is not None:
+            if place is not None:
+                place.open()  # it may be minutes away
+            try:
+                if not await self._came(turn, claim, place):
+                    return Again(0.0, "it gives way to one that has to run alone", False, False)
+            finally:
+                turn.cancel()  # nobody else's, where it has not come
+        if place is None or await place.close():
+            return None
+        return Again(place.later, "it could not run alone yet", counted=False, failing=False)
+
+    async def _came(self, turn: asyncio.Future[None], claim: Claim, place: Place | None) -> bool:
+        """False: the gate closes for another one."""
         lease = claim.lease_until - claim.now
-        try:
-            while not (await asyncio.wait([turn], timeout=lease / 4))[0]:
-                if not await self._renewed(claim, lease):
-                    break  # the next check of it says so, before anything goes out
-        finally:
-            turn.cancel()  # nobody else's, where it has not come
+        awaited = [turn] if place is None else [turn, place.closing]
+        while True:
+            done, _ = await asyncio.wait(awaited, timeout=lease / 4, return_when=asyncio.FIRST_COMPLETED)
+            if len(awaited) > 1 and awaited[1].done():
+                return False
+            if done:
+                return True
+            if not await self._renewed(claim, lease):
+                return True  # the next check of it says so, before anything goes out
 
     async def _renewed(self, claim: Claim, lease: float) -> bool:
         """At a rate that was lowered far a turn may be away for longer than a lease."""
@@ -200,7 +223,8 @@ class Line:
 
     async def look(self, step: Step, before: Reading | None, claim: Claim) -> Reading | Unread:
         """A reading. For the breaker it is as good as a call."""
-        await self.turn(claim)
+        if (back := await self.turn(claim)) is not None:
+            return NotSent(back.why)
         found = await self.platform.look(step, before)
         if isinstance(found, Reading):
             self._breaker.reset()

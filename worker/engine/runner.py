@@ -117,27 +117,29 @@ class Runner:
             return
 
     async def _work(self, claim: Claim) -> None:
-        began = time.monotonic()
-        try:
-            went = await self._attempt(claim)
-        finally:
-            guard = self.line.guards.pop((claim.id, claim.fence))
-        if went is None:
-            log.warning("claim.ended", platform=self.line.name, command=claim.message_id)
-            return
-        await self._settle(claim, went, guard, began)
+        began, guard = time.monotonic(), self.line.guards[claim.id, claim.fence]
+        alone, patience = claim.lapsed >= ALONE_AFTER, self.line.settings.lease_margin * 2 / 3
+        with self._gate.place(alone=alone, patience=patience) as guard.place:
+            try:
+                went = await self._attempt(claim)
+            finally:
+                self.line.guards.pop((claim.id, claim.fence))
+            if went is None:
+                log.warning("claim.ended", platform=self.line.name, command=claim.message_id)
+                return
+            await self._settle(claim, went, guard, began)
 
     async def _attempt(self, claim: Claim) -> Went | None:
         """Cancelled at the end of the grace time: what was sent is in doubt, the rest is given back (P9)."""
         guard = self.line.guards[claim.id, claim.fence]
         try:
-            alone, patience = claim.lapsed >= ALONE_AFTER, self.line.settings.lease_margin * 2 / 3
-            if alone and self._gate.closed:  # another platform's
+            if guard.place is None:  # it was closed meanwhile, for one of ours or of another platform's
                 return not_alone(claim, NEXT)
-            async with self._gate.enter(alone=alone, patience=patience) as inside:
-                if not inside:
-                    return not_alone(claim)
-                return await attempt(claim, self.line)
+            if guard.place.alone:
+                if (back := await self.line.turn(claim)) is not None:
+                    return not_alone(claim, back.after)
+                guard.place.turn_kept = True
+            return await attempt(claim, self.line)
         except asyncio.CancelledError:
             return cut_short(claim, guard, "the worker was stopped during the call")
         except JournalDown:

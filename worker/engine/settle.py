@@ -9,7 +9,7 @@ from typing import Any, assert_never
 from worker.domain.decide import Again, Doubt, Finish, Hold, Park, Reject
 from worker.domain.effect import Effect, risk_of
 from worker.domain.evidence import money
-from worker.domain.lifecycle import EffectSeen, State
+from worker.domain.lifecycle import DONE, RESOLVED, UNNAMED, EffectSeen, State
 from worker.engine.went import Went
 from worker.journal.port import Claim, Settlement
 from worker.messages.errors import Code, Problem
@@ -24,9 +24,11 @@ def settlement(claim: Claim, went: Went, stopped_total: float, flagged: tuple[st
         "evidence": went.evidence,
         "flagged": flagged,
         "stopped_before": stopped_total,
+        "left": left_after(claim, went),
     }
     unverified = claim.unverified if went.unverified is None else went.unverified
     so_far = effect_of(claim.steps)
+    begun = {**common, "effect": so_far, "steps": claim.steps, "unverified": unverified}
     match went.decision:
         case Finish(output):
             return finished(claim, went, output, common)
@@ -38,14 +40,11 @@ def settlement(claim: Claim, went: Went, stopped_total: float, flagged: tuple[st
                 State.WAITING,
                 due_in=after,
                 counted=counted,
-                effect=so_far,
-                steps=claim.steps,
-                unverified=unverified,
                 failing=failing,
                 problem=Problem(Code.PLATFORM_UNREACHABLE, f"will be tried again: {why}")
                 if failing
                 else None,
-                **common,
+                **begun,
             )
         case Hold(code, text):
             return Settlement(
@@ -53,11 +52,8 @@ def settlement(claim: Claim, went: Went, stopped_total: float, flagged: tuple[st
                 State.WAITING,
                 due_in=0.0,
                 counted=False,
-                effect=so_far,
-                steps=claim.steps,
-                unverified=unverified,
                 problem=Problem(code, text),
-                **common,
+                **begun,
             )
         case Doubt(after, why, opens, counted):
             return Settlement(
@@ -91,7 +87,7 @@ def settlement(claim: Claim, went: Went, stopped_total: float, flagged: tuple[st
 
 def finished(claim: Claim, went: Went, output: Mapping[str, Any], common: dict[str, Any]) -> Settlement:
     """A step is done: the next one, or the command's end."""
-    steps = claim.steps if went.step is None else (*claim.steps, done(claim, went, went.step, output))
+    steps = with_this(claim, went, output)
     left = tuple(s for s in went.steps_left if adopted_before(steps) or not s.after_adoption)
     if left:
         return Settlement(
@@ -101,7 +97,7 @@ def finished(claim: Claim, went: Went, output: Mapping[str, Any], common: dict[s
             effect=effect_of(steps),
             steps=steps,
             risk=risk_of(left[0].effect),
-            **common,
+            **{**common, "left": tuple(s.name for s in left[1:])},
         )
     public, secret = outputs(steps, claim.secret_output)
     return Settlement(
@@ -111,8 +107,32 @@ def finished(claim: Claim, went: Went, output: Mapping[str, Any], common: dict[s
         steps=steps,
         output=public,
         secret_output=secret,
+        problem=by_word(steps),
         **common,
     )
+
+
+def left_after(claim: Claim, went: Went) -> tuple[str, ...] | None:
+    """Names of the steps after the one that was tried; None: none was."""
+    if went.step is None:
+        return None
+    return tuple(s.name for s in went.steps_left if adopted_before(claim.steps) or not s.after_adoption)
+
+
+def with_this(claim: Claim, went: Went, output: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """The finished steps with this one, which may be the one of which a person said that it took effect."""
+    if went.step is None:
+        return claim.steps
+    this, last = done(claim, went, went.step, output), claim.steps[-1] if claim.steps else {}
+    if last.get("name") != UNNAMED:
+        return (*claim.steps, this)
+    return (*claim.steps[:-1], {**this, "status": RESOLVED, "said": last["said"]})
+
+
+def by_word(steps: Sequence[Mapping[str, Any]]) -> Problem | None:
+    """What a person said of a step, for the result."""
+    said = (step["said"] for step in steps if step["status"] == RESOLVED)
+    return next((Problem(Code.RESOLVED_BY_OPERATOR, words) for words in said), None)
 
 
 def done(claim: Claim, went: Went, step: Step, output: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,7 +142,7 @@ def done(claim: Claim, went: Went, step: Step, output: Mapping[str, Any]) -> dic
     if step.effect is Effect.DELETE and "removed" not in output:
         output |= removed_before(claim, step)
     changes = step.effect is not Effect.READ and not output.get("adopted")
-    return {"name": step.name, "status": "done", "output": output, "changes": changes}
+    return {"name": step.name, "status": DONE, "output": output, "changes": changes}
 
 
 def balance_before(claim: Claim, went: Went, step: Step) -> dict[str, Any]:
@@ -224,5 +244,6 @@ def unspeakable(settled: Settlement) -> Settlement:
         open_window=settled.open_window,
         failing=True,
         flagged=settled.flagged,
+        left=None,  # of this step it may be said that it is done, and of no later one
         stopped_before=settled.stopped_before,
     )

@@ -42,6 +42,7 @@ class CommandSpec:
     at_intake: Model | None = None  # answered at intake: the model, for there is no platform
     secret_output: bool = False  # its output goes only to reply_to
     paged: bool = False  # its rows go to reply_to as pages
+    reads_first: bool = False  # its first step is a read: `effect` is that of a later one
 
     def models(self) -> dict[str, Model]:
         """Every model of this command by platform kind; the kind of one answered at intake is ""."""
@@ -99,6 +100,7 @@ _PORTABLE = (
     ("call_records.list.v1", "read a subscriber's calls, as pages to reply_to", "read"),
 )
 PAGED = frozenset({"call_records.list.v1"})
+READS_FIRST = frozenset({"number.release.v1"})  # by the number that the platform gave the entry
 _AT_INTAKE = (
     CommandSpec("command.cancel.v1", "cancel a command that waits", "read", at_intake=of.CommandCancel),
     CommandSpec("command.get.v1", "ask what became of a command", "read", at_intake=of.CommandGet),
@@ -122,7 +124,10 @@ class _Offered(Mapping[str, CommandModel]):
 
 
 PORTABLE: dict[str, CommandSpec] = {
-    each[0]: CommandSpec(*each, kinds=_Offered(each[0]), paged=each[0] in PAGED) for each in _PORTABLE
+    each[0]: CommandSpec(
+        *each, kinds=_Offered(each[0]), paged=each[0] in PAGED, reads_first=each[0] in READS_FIRST
+    )
+    for each in _PORTABLE
 } | {spec.type: spec for spec in _AT_INTAKE}
 
 

@@ -250,6 +250,7 @@ class Book:
 
     def _survived(self, c: Command, counted: bool = True) -> None:
         """Its process lived through the call, or the reading: the next lapse is the first in a row (rule 1)."""
+        c.planned = True
         if counted:
             c.lapsed = 0
 
@@ -385,6 +386,12 @@ class Book:
             if not waive:
                 raise Refused
             del self.windows[c.key]
+        if applied and not c.planned:  # more may be left of it: a worker looks
+            c.state, c.effect, c.due, c.claim = State.WAITING, APPLIED, self.moment(), None
+            c.lapsed, c.failing, c.unverified = 0, False, False
+            c.steps, c.risk, c.sent = c.steps + 1, Risk.NONE, False
+            c.records.append("resolved")
+            return
         ended = Ended(State.SUCCEEDED, APPLIED) if applied else Ended(State.REJECTED, self.so_far(c))
         self.end(c, ended)
 

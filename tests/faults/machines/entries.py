@@ -68,6 +68,7 @@ class Command:
     claim: Token | None = None
     sent: bool = False
     steps: int = 0
+    planned: bool = False  # a worker has said which steps are left of it: here none
     unverified: bool = False
     window_closed: bool = False
     failing: bool = False

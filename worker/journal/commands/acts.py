@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from worker.domain.effect import Risk
-from worker.domain.lifecycle import EffectSeen, State
+from worker.domain.lifecycle import RESOLVED, UNNAMED, EffectSeen, State
 from worker.journal.commands import chain
 from worker.journal.commands.admission import content, untouched
-from worker.journal.commands.endings import Ending, advance, finish, lock_lanes, new_id
+from worker.journal.commands.endings import Ending, advance, finish, lock_lanes, new_id, shown
 from worker.journal.commands.newcomers import Fresh, write_commands
-from worker.journal.core import Core, opened, view_of, write_audit
+from worker.journal.core import Core, opened, problem_text, view_of, write_audit
 from worker.journal.driver import Row, Tx
 from worker.journal.port import NewCommand
 from worker.journal.vault import pair_hash
@@ -30,8 +30,8 @@ def _shown(row: Row) -> dict[str, Any]:
         "id", "message_id", "source", "idem_key", "type", "platform", "partition_key", "state", "effect", "attempts",
         "received_at", "started_at", "finished_at", "due_at", "batch_id", "retry_of", "archived", "flags", "window_closed",
     )  # fmt: skip
-    shown = {name: row[name] for name in names}
-    return shown | {"problem": json.loads(row["problem"]) if row["problem"] else None}
+    told = {name: row[name] for name in names}
+    return told | {"problem": json.loads(row["problem"]) if row["problem"] else None}
 
 
 async def listing(
@@ -87,7 +87,8 @@ async def show(tx: Tx, core: Core, name: str) -> dict[str, Any]:
     fields = ("number", "endpoint", "outcome", "status", "ms", "request", "answer", "at")
     return _shown(row) | {
         # Not what they gave: that may be a whole record, and a secret of a command that gives one.
-        "steps": [_told_step(step) for step in opened(core.vault, row["steps_sealed"]) or ()],
+        "steps": shown(opened(core.vault, row["steps_sealed"]) or ()),
+        "steps_left": json.loads(row["steps_left"] or "null"),  # null: no worker has said
         "output": opened(core.vault, row["output_sealed"]),
         "attempts_made": [{name: a[name] for name in fields} for a in attempts],
         "readings": [
@@ -167,6 +168,8 @@ async def resolve(
     problem = Problem(
         Code.RESOLVED_BY_OPERATOR, f"{actor} decided that it took {'' if applied else 'no '}effect: {reason}"
     )
+    if applied and row["steps_left"] != "[]":
+        return await _step_resolved(tx, core, row, problem, actor, reason, waived=open_window)
     details = {"applied": applied, "window_waived": open_window}
     ending = Ending(
         row,
@@ -183,8 +186,36 @@ async def resolve(
     return {"id": row["id"], "state": ending.state.value, "effect": ending.effect.value}
 
 
-def _told_step(step: Mapping[str, Any]) -> dict[str, Any]:
-    return {"name": step["name"], "status": step["status"]}
+async def _step_resolved(
+    tx: Tx, core: Core, row: Row, problem: Problem, actor: str, reason: str, *, waived: bool
+) -> dict[str, Any]:
+    """The step in doubt took effect, and the command goes on with those after it (rule 1).
+
+    Where no worker has said which these are, because none has lived to, one looks.
+    """
+    left = json.loads(row["steps_left"] or "null")
+    step = {"name": UNNAMED, "status": RESOLVED, "output": {}, "changes": True, "said": problem.message}
+    await tx.run(
+        # No call is under way any more: who dies before the next step has begun leaves no doubt.
+        "UPDATE commands SET state = 'waiting', due_at = $2::float8, lapsed = 0, failing_since = NULL, effect = $3,"
+        " problem = $4, steps_sealed = $5, flags = $6, unverified = false, window_closed = false, risk = $7,"
+        " sent_at = NULL, owner = NULL, lease_until = NULL WHERE id = $1",
+        row["id"],
+        tx.now,
+        EffectSeen.APPLIED.value,
+        problem_text(problem),
+        core.vault.seal([*(opened(core.vault, row["steps_sealed"]) or ()), step]),
+        " ".join(sorted({*row["flags"].split(), *(["window_waived"] if waived else [])})),
+        Risk.NONE.value,
+    )
+    await advance(tx, [row["lane_id"]])
+    await _record(tx, "resolved", row, actor, reason, applied=True, window_waived=waived, steps_left=left)
+    return {
+        "id": row["id"],
+        "state": State.WAITING.value,
+        "effect": EffectSeen.APPLIED.value,
+        "steps_left": left,
+    }
 
 
 def _steps_effect(core: Core, row: Row) -> EffectSeen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -264,7 +265,8 @@ async def _go_on(tx: Tx, core: Core, settlements: Sequence[Settlement], rows: Ma
     await tx.many(
         "UPDATE commands SET state = $2, due_at = $3, attempts = attempts - $4::int, effect = $5, steps_sealed = $6,"
         " risk = $7, problem = $8, unverified = $9, failing_since = $10::float8, stopped_before = $11, flags = $12,"
-        " lapsed = CASE WHEN $13::boolean THEN 0 ELSE lapsed END, owner = NULL, lease_until = NULL WHERE id = $1",
+        " lapsed = CASE WHEN $13::boolean THEN 0 ELSE lapsed END, steps_left = $14, owner = NULL, lease_until = NULL"
+        " WHERE id = $1",
         [_go_on_row(tx, core, s, rows[s.claim.id]) for s in settlements],
     )
     await _tell_parked(tx, core, [s for s in settlements if s.state is State.PARKED], rows)
@@ -294,6 +296,7 @@ def _go_on_row(tx: Tx, core: Core, s: Settlement, row: Row) -> tuple[Any, ...]:
         s.stopped_before if s.failing and s.claim.failing_since is None else s.claim.stopped_before,
         _flags(row, s),
         s.counted,
+        row["steps_left"] if s.left is None else json.dumps(s.left),
     )
 
 
@@ -362,7 +365,7 @@ async def _end(tx: Tx, core: Core, settlements: Sequence[Settlement], rows: Mapp
             problem=s.problem,
             steps=s.steps,
             details=s.details,
-            flags=tuple(_flags(rows[s.claim.id], s).split()),
+            flags=s.flagged,
         )
         for s in settlements
     ]

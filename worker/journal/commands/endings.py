@@ -30,7 +30,12 @@ class Ending:
     actor: str = "worker"
     reason: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
-    flags: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()  # new ones
+
+    @property
+    def all_flags(self) -> list[str]:
+        """What was found out before it is said whoever ends the command (rule 5.2)."""
+        return sorted({*self.row["flags"].split(), *self.flags})
 
 
 def new_id() -> str:
@@ -73,8 +78,8 @@ def _told(core: Core, ending: Ending, now: float) -> Told:
 
 
 def _draft(ending: Ending, view: View, now: float, **more: Any) -> Draft:
-    if ending.flags:
-        more["flags"] = list(ending.flags)
+    if ending.all_flags:
+        more["flags"] = ending.all_flags
     return result(
         view,
         ending.state.value,
@@ -101,7 +106,7 @@ async def _close_commands(tx: Tx, core: Core, endings: Sequence[Ending]) -> None
                 sealed(core.vault, None if e.output is None else dict(e.output)),
                 problem_text(e.problem),
                 sealed(core.vault, [dict(s) for s in e.steps] or None),
-                " ".join(e.flags),
+                " ".join(e.all_flags),
                 tx.now,
             )
             for e in endings
@@ -197,8 +202,8 @@ def _audit(told: Told) -> AuditDraft:
         "code": ending.problem.code.value if ending.problem else None,
         **{name: data[name] for name in ("attempts", "received_at", "started_at", "finished_at", "steps")},
     }
-    if ending.flags:
-        timeline["flags"] = list(ending.flags)
+    if ending.all_flags:
+        timeline["flags"] = ending.all_flags
     return AuditDraft(
         what="ended",
         platform=told.view.platform,

@@ -22,8 +22,7 @@ from worker.messages.errors import Code, Problem
 from worker.messages.events import AuditDraft, render, result, rfc3339
 
 MOST = 500  # rows a sweep takes at once
-ALONE_AFTER = 2  # lapsed leases in a row, after which a command runs alone in its process
-PARKED_AFTER = 3
+PARKED_AFTER = 3  # lapsed leases in a row: the last of them alone in its process
 
 
 MAY_JOIN = (
