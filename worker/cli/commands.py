@@ -24,7 +24,7 @@ Along = Annotated[
         "--with-dependents", help="Those too that ended because this one did, each with its own data."
     ),
 ]
-BELOW = {"attempts_made", "readings", "events", "records", "line", "steps", "problem", "window"}
+BELOW = {"attempts_made", "readings", "events", "records", "line", "steps", "steps_left", "problem", "window"}
 TIMES = ("received_at", "started_at", "finished_at", "due_at")
 FLAGS = ("archived", "window_closed")
 TIMED = ("attempts_made", "readings", "events")
@@ -110,6 +110,7 @@ def show_(context: typer.Context, name: Name, as_json: Json = False) -> None:
         show.facts(problem, "  ")
     for title, rows, line in (
         ("steps", found["steps"], _step),
+        ("steps left", found["steps_left"] or (), str),
         ("attempts", found["attempts_made"], _attempt),
         ("readings", found["readings"], _reading),
         ("events", found["events"], _event),
@@ -184,6 +185,14 @@ def _standing(row: Mapping[str, Any]) -> str:
     return f"{row['id']} {row['message_id']}: {row['state']}"
 
 
+def _rest(found: Mapping[str, Any]) -> str:
+    """What still runs of a command whose step is resolved as applied."""
+    left = found["steps_left"]
+    if left is None:
+        return "; if it is applied, the worker looks whether steps of it are left, and runs them"
+    return f"; if it is applied, its other steps still run: {', '.join(left)}" if left else ""
+
+
 def _next(found: Mapping[str, Any]) -> str | None:
     """What a person can do now."""
     number = found["id"]
@@ -192,7 +201,7 @@ def _next(found: Mapping[str, Any]) -> str | None:
     if found["effect"] == "unknown":
         return (
             f"look at the readings and at the platform, then"
-            f" `worker commands resolve {number} --applied` or `--not-applied`, with --reason"
+            f" `worker commands resolve {number} --applied` or `--not-applied`, with --reason{_rest(found)}"
         )
     return (
         f"`worker commands retry {number}`, `edit {number} FIELD=VALUE` or `cancel {number}`, with --reason"
@@ -330,8 +339,10 @@ def _told(done: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         show.emit(done)
         return
-    told = ((name, value) for name, value in done.items() if name not in ("id", "dependents"))
+    told = ((name, value) for name, value in done.items() if name not in ("id", "dependents", "steps_left"))
     what = ", ".join(name if value is True else f"{name} {value}" for name, value in told)
     show.say(f"command {done['id']}: {what}")
+    if left := done.get("steps_left"):
+        show.say(f"  it goes on: {', '.join(left)}")
     for one in done.get("dependents", ()):
         show.say(f"  {one['message_id']}: {one['why'] or 'comes along as command ' + str(one['became'])}")

@@ -222,6 +222,8 @@ PORTUGUESE = {
     "Its settle window is open: a call may yet take effect. Only an admin may decide before it ends.": "A janela de assentamento está aberta: uma chamada ainda pode ter efeito. Só um administrador pode decidir antes do fim.",
     "I know that the platform will not apply it any more: waive the window": "Sei que a plataforma não vai mais aplicá-lo: dispensar a janela",
     "It took effect": "Teve efeito",
+    "If it took effect, its other steps still run: {steps}": "Se teve efeito, os outros passos ainda são executados: {steps}",
+    "If it took effect, the worker looks whether steps of it are left, and runs them.": "Se teve efeito, o worker verifica se ainda há passos e os executa.",
     "It did not: run it again": "Não teve: executar de novo",
     # failures
     "Failures that differ only in numbers and names are one group.": "Falhas que diferem só em números e nomes são um grupo.",
