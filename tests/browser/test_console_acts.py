@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 from playwright.async_api import Locator, Page, expect
 
 from tests.browser.outpost import REASON, SLOW, Outpost, fits, state_is, tab_to
 from tests.support.amqp import eventually
 from tests.support.storm import DOMAIN
-from worker.sandbox.rabbitmq import PrivateRabbit
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -30,23 +26,6 @@ PLATFORMS = {
     "ended-br": DOUBTFUL,
 }
 FULL = "the profile is full"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def outpost(rabbit: PrivateRabbit, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Outpost]:
-    host = f"acts-{secrets.token_hex(4)}"
-    url = rabbit.add_vhost(host)
-    async with Outpost(tmp_path_factory.mktemp("acts"), url, PLATFORMS) as it:
-        await it.people()
-        yield it
-    rabbit.remove_vhost(host)
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def post(outpost: Outpost) -> AsyncIterator[Outpost]:
-    yield outpost
-    await outpost.simulator.heal()
-    await outpost.tidy()
 
 
 async def refused(post: Outpost, platform: str, count: int, batch: str | None = None) -> list[str]:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from tests.browser.outpost import REASON, SLOW, Outpost, state_is
 from tests.support.amqp import command
 from tests.support.console import PASSWORD
 from tests.support.storm import DOMAIN, create
-from worker.sandbox.rabbitmq import PrivateRabbit
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -34,23 +30,6 @@ SENSELESS = {
     "/commands?since=2027-01-01&until=2026-01-01": "the period ends before it begins",
     "/nothing/here": "there is no such page",
 }
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def outpost(rabbit: PrivateRabbit, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Outpost]:
-    host = f"door-{secrets.token_hex(4)}"
-    url = rabbit.add_vhost(host)
-    async with Outpost(tmp_path_factory.mktemp("door"), url, PLATFORMS) as it:
-        await it.people()
-        yield it
-    rabbit.remove_vhost(host)
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def post(outpost: Outpost) -> AsyncIterator[Outpost]:
-    yield outpost
-    await outpost.simulator.heal()
-    await outpost.tidy()
 
 
 async def comes_in(page: Page, name: str, password: str) -> None:
@@ -141,6 +120,7 @@ async def test_a_session_ends_with_its_user(post: Outpost) -> None:
     await expect(page.get_by_role("heading", level=1)).to_have_text("Overview", timeout=SLOW)
     await admin.reload()
     nina = admin.get_by_role("row", name=re.compile("nina"))
+    await nina.locator("summary").click()
     await nina.get_by_label(REASON).fill("she has left")
     await nina.get_by_role("button", name="Disable").click()
     await expect(admin.get_by_role("row", name=re.compile("nina"))).to_contain_text("disabled", timeout=SLOW)

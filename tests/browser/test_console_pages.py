@@ -10,11 +10,14 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, expect
 
 from tests.browser.chromium import chromium
+from tests.browser.outpost import REASON
 from tests.browser.town import town
 from tests.conformance.support import earlier
 from tests.support.console import PASSWORD, Front
 from worker.console.server import Console
 from worker.console.texts import PORTUGUESE
+from worker.journal.console import bulk
+from worker.journal.console.lists import Wanted
 from worker.journal.console.people import IDLE
 from worker.journal.journal import StoredJournal
 
@@ -68,7 +71,7 @@ async def test_no_page_shuts_anybody_out_in_light_or_dark_and_none_is_wider_than
 ) -> None:
     console, _, _ = place
     wrong: list[str] = []
-    for width, scheme in ((1200, "light"), (380, "dark")):
+    for width, scheme in SIZES:
         page = await signed_in(browser, console, "ana", width, scheme)
         said: list[str] = []
         page.on(
@@ -88,19 +91,91 @@ async def test_no_page_shuts_anybody_out_in_light_or_dark_and_none_is_wider_than
     assert wrong == []
 
 
-async def test_an_uploaded_file_says_what_becomes_of_its_rows_at_any_width(
-    place: Town, browser: Browser
+SIZES = ((1200, "light"), (380, "dark"))
+
+
+async def shuts_nobody_out(page: Page) -> None:
+    assert await faults(page) == []
+    assert not await page.evaluate("document.documentElement.scrollWidth > innerWidth"), page.url
+
+
+async def half_way(front: Front) -> int:
+    """An act on many of which one portion is done, and which nobody works on just now."""
+    wanted, stored = Wanted(state="succeeded", platform="voip-sp"), front.stored
+    number = await front.journal.begin(
+        await front.journal.preview("archive", wanted), wanted, "olga", "known"
+    )
+    act = await front.journal.bulk_act(number)
+    assert act is not None
+    [first] = await stored.run(lambda tx: bulk.next_items(tx, number, 1))
+    await stored.run(lambda tx: bulk.one(tx, stored.core, act, first, 1))
+    return number
+
+
+@pytest.mark.parametrize(("width", "scheme"), SIZES)
+async def test_what_comes_after_a_form_shuts_nobody_out_either(
+    place: Town, browser: Browser, width: int, scheme: str
+) -> None:
+    """An act on its way, a look into quarantine, a token that is shown once, and what cannot be done."""
+    console, front, _ = place
+    page = await signed_in(browser, console, "ana", width, scheme)
+    act = await half_way(front)
+    await page.goto(f"{console.url}/acts/{act}")
+    await expect(page.get_by_role("button", name="Stop it")).to_be_visible()
+    await expect(page.locator("main tbody tr")).to_have_count(1)
+    await shuts_nobody_out(page)
+    await page.get_by_label(REASON).fill("not tonight")
+    await page.get_by_role("button", name="Stop it").click()
+    await expect(page.locator("#head")).to_contain_text("stopped by ana: not tonight", timeout=60_000)
+    await shuts_nobody_out(page)
+
+    await page.goto(f"{console.url}/quarantine")
+    await page.get_by_label(REASON).first.fill("what did they send?")
+    await page.get_by_role("button", name="Look at it").first.click()
+    await expect(page.get_by_label("Attributes (JSON)")).to_be_visible(timeout=60_000)
+    await shuts_nobody_out(page)
+
+    await page.goto(f"{console.url}/people")
+    tokens = page.get_by_role("region", name="Tokens of programs")
+    await tokens.locator("#t-name").fill(f"crm-{width}")
+    await tokens.locator("#t-why").fill("the CRM shows states")
+    await tokens.get_by_role("button", name="Make a token").click()
+    await expect(page.get_by_role("status")).to_contain_text("pw_", timeout=60_000)
+    await shuts_nobody_out(page)
+    for one in await page.locator("main summary").all():
+        await one.click()
+    await shuts_nobody_out(page)
+
+    await page.goto(f"{console.url}/acts/4711")
+    await expect(page.get_by_role("alert")).to_contain_text("there is no act 4711")
+    await shuts_nobody_out(page)
+    await page.close()
+
+
+@pytest.mark.parametrize(("width", "scheme"), SIZES)
+async def test_an_uploaded_file_says_at_each_step_what_becomes_of_its_rows_at_any_width(
+    place: Town, browser: Browser, width: int, scheme: str
 ) -> None:
     console, _, _ = place
-    page = await signed_in(browser, console, "olga", 380, "dark")
+    page = await signed_in(browser, console, "olga", width, scheme)
     await page.goto(f"{console.url}/batches")
-    rows = b"id,reason\n20071,unpaid\n20072,unpaid\n"
-    file = {"name": "debtors.csv", "mimeType": "text/csv", "buffer": rows}
+    rows = f"id,reason\n{width}1,unpaid\nx y,unpaid\n".encode()
+    file = {"name": f"debtors-{width}.csv", "mimeType": "text/csv", "buffer": rows}
     await page.get_by_label("A file of rows").set_input_files(file)  # type: ignore[arg-type]  # in memory
     await page.get_by_role("button", name="Upload").click()
-    await expect(page.get_by_role("heading", level=1)).to_have_text("debtors.csv", timeout=60_000)
-    assert await faults(page) == []
-    assert not await page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    await expect(page.get_by_role("heading", level=1)).to_have_text(f"debtors-{width}.csv", timeout=60_000)
+    await shuts_nobody_out(page)
+    await page.get_by_label("Platform", exact=True).select_option("voip-sp")
+    await page.get_by_label("Command (onboard").fill("subscriber.block")
+    await page.get_by_role("button", name="Show the first rows").click()
+    await expect(page.get_by_role("region", name="Row 2")).to_contain_text("subscriber.block", timeout=60_000)
+    await shuts_nobody_out(page)
+    await page.get_by_role("button", name="Dry run").click()
+    await expect(page.locator("#state .verdict")).to_contain_text("1 bad", timeout=60_000)
+    await page.reload()
+    await expect(page.get_by_role("heading", name="Send it")).to_be_visible(timeout=60_000)
+    await shuts_nobody_out(page)
+    await page.close()
 
 
 async def test_each_role_is_offered_what_it_may_do(place: Town, browser: Browser) -> None:

@@ -39,6 +39,11 @@ from worker.domain.outcome import Exchange
 from worker.journal.batches.batches import Batches, NewBatch, Offered, Send, content_mac, row_hash
 from worker.journal.journal import StoredJournal
 from worker.messages.errors import Code, Problem
+from worker.onboarding.desk import Desk
+from worker.onboarding.workshop import Means
+from worker.platforms.build import build
+from worker.platforms.port import Platform
+from worker.settings import VoipmundoSettings
 
 PLATFORM = "sip-br"
 KINDS = {PLATFORM: "sippulse", "voip-sp": "voipmundo", "ring-1": "ringme"}
@@ -60,6 +65,7 @@ async def town(folder: Path) -> AsyncIterator[tuple[Console, Front, StoredJourna
     place = Place(f"sqlite:///{folder}/worker.db")
     journal = await place.open()
     front = Front(place.url, journal, KINDS)
+    front.office.batches = Desk(journal, Means("town", KINDS, {}, built, _nowhere, 262_144, 2_000_000))
     await fill(journal)
     for name, role in (("ana", "admin"), ("olga", "operator"), ("vera", "viewer")):
         await front.user(name, role)  # type: ignore[arg-type]  # of the closed list
@@ -74,6 +80,16 @@ async def town(folder: Path) -> AsyncIterator[tuple[Console, Front, StoredJourna
     finally:
         await console.stop()
         await place.close()
+
+
+async def built(name: str) -> Platform:
+    """What makes commands of rows; it calls nobody: there is nothing at its address."""
+    settings = VoipmundoSettings(kind="voipmundo", url="http://127.0.0.1:9", api_token="t", api_key="k")
+    return await build(name, settings)
+
+
+def _nowhere() -> Any:
+    raise AssertionError("there is no RabbitMQ in the town")
 
 
 def _metrics(front: Front):  # type: ignore[no-untyped-def]  # as `Front` made it
