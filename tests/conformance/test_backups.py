@@ -250,6 +250,16 @@ async def test_its_key_waits_until_a_person_has_decided_and_the_window_has_ended
     assert (ran[0], len(ran)) == ("new", 2), "the retry stands behind what came before it"
 
 
+async def test_what_a_person_says_after_a_restore_goes_for_the_whole_of_a_command(
+    copied: StoredJournal,
+) -> None:
+    """All its steps may have run since, and an order after it may have undone them."""
+    await restored.restored(copied, "olga", WHY)
+    for name in [name for name, state in (await states(copied)).items() if state == "parked"]:
+        done = await copied.resolve(name, True, "olga", "seen on the platform", waive=True)
+        assert done["state"] == "succeeded", name
+
+
 async def test_a_restore_that_was_interrupted_is_said_again_and_tells_nobody_twice(
     copied: StoredJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,6 +96,23 @@ async def test_rule_8_1_of_one_step_that_no_worker_lived_to_plan_nothing_is_call
 
 
 @any_journal
+async def test_rule_8_1_what_was_read_for_a_resolved_step_is_not_read_again(stand: Stand) -> None:
+    """A release that took effect: the number, which is looked for first, is gone."""
+    stand.seed("ana")
+    release = await stand.send("number.release", "ana", number="551130001000")
+    number = (await stand.row(release))["id"]
+    await stand.journal.run(  # as it was admitted before
+        lambda tx: tx.run("UPDATE commands SET risk = 'claim' WHERE id = $1", number)
+    )
+    [_] = await stand.journal.claim(PLATFORM, "dead", 1, 0.01)
+    await eventually(stand.journal.rescue)
+    await stand.journal.resolve(release, True, "ann", "it is gone", waive=True)
+    await stand.start(**PATIENT)
+    assert (await stand.ended(release))["state"] == "succeeded"
+    assert stand.watched.asked("deleteDid", "listByAcc") == []
+
+
+@any_journal
 async def test_rule_1_a_refusal_after_a_resolved_step_is_partly_done(stand: Stand) -> None:
     stand.seed("ana")
     stand.sim.fail("blockOutgoingCalls", "drop_after", count=1)

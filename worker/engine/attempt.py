@@ -69,8 +69,12 @@ def remaining(plan: Sequence[Step], finished: Sequence[Mapping[str, Any]]) -> tu
 
 
 def resolved(todo: tuple[Step, ...]) -> Went:
-    """A person said that its call took effect: nothing goes out, and what is left of the command goes on."""
-    return Went(Finish(), todo[0] if todo else None, todo[1:], RESOLVED)
+    """A person said that its call took effect: nothing goes out, and what is left of the command goes on.
+
+    That call is the first that changes something: what had to be read for it may be gone with it.
+    """
+    at = next((place for place, step in enumerate(todo) if step.effect is not Effect.READ), 0)
+    return Went(Finish(), todo[at] if todo else None, todo[at + 1 :], RESOLVED)
 
 
 def unplanned(claim: Claim, problem: Problem) -> Decision:

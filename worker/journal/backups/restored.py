@@ -63,6 +63,8 @@ async def restored(
         told(counts["parked"])
 
     async def end(tx: Tx) -> dict[str, int]:
+        # All of a command may have run since: whoever says that it took effect says it of the whole, and ends it.
+        await tx.run("UPDATE commands SET steps_left = '[]' WHERE state = 'parked' AND effect = 'unknown'")
         [reads] = await tx.rows(
             "SELECT count(*) AS n FROM commands WHERE finished_at IS NULL AND state = 'waiting'"
         )
