@@ -13,6 +13,7 @@ from xml.sax.saxutils import escape
 
 from lxml import etree
 from zeep.exceptions import Error as ZeepError
+from zeep.xsd.types import ComplexType
 from zeep.xsd.valueobjects import CompoundValue
 
 from worker.messages.sippulse.operations import spellings
@@ -242,11 +243,19 @@ class Operation:
         if content.tag != expected.qname.text:
             raise Garbage("the answer is to another operation")
         _check(content, expected.type)
+        if self._says_nothing:
+            return Result(None)  # as zeep would, at a good part of what reading costs
         try:
             value = self._bound.process_reply(envelope)
         except (ZeepError, TypeError, ValueError, KeyError, AttributeError) as error:
             raise Garbage(f"the answer does not fit the WSDL ({type(error).__name__})") from None
         return Result(_plain(value))
+
+    @cached_property
+    def _says_nothing(self) -> bool:
+        """Whether the reply is an element without anything in it, as most of what changes something answers."""
+        kind = self._bound.output.body.type
+        return isinstance(kind, ComplexType) and not kind.elements and not kind.attributes
 
     def _fault(self, fault: etree._Element) -> Fault:
         namespace = etree.QName(self._bound.output.body.qname.text).namespace
