@@ -7,6 +7,7 @@ they stay within the settle window, as the platform's own longest transaction do
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from tests.support.engine import DOMAIN, Stand, eventually
 from worker.simulators.sippulse import Simulator
 from worker.simulators.sippulse.soap import Call
 
-SETTLE = 1.5  # seconds
+SETTLE = float(os.environ.get("SETTLE", "1.5"))  # seconds; more where the machine has much else to do
 LATEST = 0.5  # seconds that an application may be late; freezes of one operation come on top
 FREEZE = 0.4
 
@@ -207,7 +208,7 @@ async def play(stand: Stand, till: Till, name: str, given: Sequence[Script], tal
             orders.append(stand.order("credit.add", user, id=f"{user}-{n}", amount=f"{amount:f}"))
             found.append((f"{user}-{n}", user, script, amount))
     await stand.admit(*orders)
-    await eventually(lambda: over(stand), within=240, what="credits are left to do")
+    await eventually(lambda: over(stand), within=160 * SETTLE, what="credits are left to do")
     await eventually(lambda: stand.sim.pending() == 0, within=60, what="the platform has work left")
     rows = {row["message_id"]: row for row in await stand.journal.commands({}, len(orders))}
     verdicts = [

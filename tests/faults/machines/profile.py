@@ -1,7 +1,7 @@
 """How many examples, and whether they are the same each time.
 
 `ci` (the default) tries the same bounded number of examples in every run. `HYPOTHESIS_PROFILE=long` tries twenty
-times as many that nobody has seen yet, and prints how to repeat one that fails.
+times as many that nobody has seen yet, and prints how to repeat one that fails; `HYPOTHESIS_TIMES=7` makes it seven.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def profile(examples: int, steps: int = 50) -> settings:
         raise ValueError(f"HYPOTHESIS_PROFILE cannot be {name!r}: we know {', '.join(TIMES)}")
     fixed = name == "ci"
     return settings(
-        max_examples=examples * TIMES[name],
+        max_examples=examples * int(os.environ.get("HYPOTHESIS_TIMES", TIMES[name])),
         stateful_step_count=steps,
         deadline=None,
         derandomize=fixed,
