@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import select
 import socket
 import ssl
 import struct
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +23,7 @@ import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
+from aiohttp.http_exceptions import HttpProcessingError
 from httpx_aiohttp import AiohttpTransport
 
 from worker.platforms.port import Guard, LeaseLost
@@ -160,6 +163,20 @@ class WatchedResponse(aiohttp.ClientResponse):
         return self
 
 
+class TellingHandler(ResponseHandler):
+    """Tells the reader of a body that the parser has given it up.
+
+    aiohttp 3.14 tells only who waits for a head: a chunk's size that never ends, say, which comes after the head
+    was read, would leave the body's reader waiting for the deadline, on a connection that is closed.
+    """
+
+    def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:
+        payload, cause = self._payload, () if exc_cause is None else (exc_cause,)
+        super().set_exception(exc, *cause)
+        if isinstance(exc, HttpProcessingError) and payload is not None and payload.exception() is None:
+            payload.set_exception(exc, *cause)
+
+
 def open_pool(context: ssl.SSLContext, *, keepalive: float, fresh: bool, trust_env: bool) -> AiohttpTransport:
     """httpx's transport over a session of ours; one request a connection if `fresh`.
 
@@ -169,6 +186,8 @@ def open_pool(context: ssl.SSLContext, *, keepalive: float, fresh: bool, trust_e
         connector = aiohttp.TCPConnector(ssl=context, limit=0, force_close=True)
     else:
         connector = aiohttp.TCPConnector(ssl=context, limit=0, keepalive_timeout=keepalive)
+    handler: Callable[..., ResponseHandler] = TellingHandler
+    connector._factory = functools.partial(handler, loop=asyncio.get_running_loop())
     session = aiohttp.ClientSession(
         connector=connector,
         request_class=GatedRequest,
