@@ -599,3 +599,39 @@ async def test_a_failure_group_is_noted_archived_and_restored_and_each_has_its_r
         ("group_archived", "token dash", "known"),
         ("group_restored", "token dash", "not yet"),
     ]
+
+
+async def test_a_program_of_an_admin_does_what_the_page_of_people_does(
+    front: Front, journal: StoredJournal
+) -> None:
+    admin, operator = await front.token("boss", "admin"), await front.token("dash", "operator")
+    user = {"name": "bob", "role": "viewer", "password": PASSWORD, "reason": "he begins"}
+    token = {"name": "crm", "role": "viewer", "days": 30, "reason": "for the CRM"}
+    for path in ("/api/v1/users", "/api/v1/tokens"):
+        assert (await operator.get(path)).status_code == 403
+    for path, body in (("/api/v1/users", user), ("/api/v1/tokens", token)):
+        assert (await operator.post(path, json=body)).status_code == 403
+        assert (await admin.post(path, json=body | {"reason": ""})).status_code == 422
+    assert len(await denied(journal)) == 4
+
+    assert (await admin.post("/api/v1/users", json=user)).json() == {"user": "bob", "done": "put"}
+    [shown] = (await admin.get("/api/v1/users")).json()
+    assert (shown["name"], shown["role"], shown["disabled"]) == ("bob", "viewer", False)
+    assert "password_hash" not in shown
+    key = {"Idempotency-Key": "crm-1"}
+    made = (await admin.post("/api/v1/tokens", json=token, headers=key)).json()
+    assert (await admin.post("/api/v1/tokens", json=token, headers=key)).json() == made
+    program = front.client(authorization=f"Bearer {made['token']}")
+    assert (await program.get("/api/v1/commands")).status_code == 200
+    listed = {one["name"]: one for one in (await admin.get("/api/v1/tokens")).json()}
+    assert set(listed) == {"boss", "dash", "crm"}
+    assert made["token"] not in str(listed) + str(await records(journal))
+    ended = f"/api/v1/tokens/{listed['crm']['id']}/revoke"
+    assert (await admin.post(ended, json={"reason": "it leaked"})).json()["done"] == "revoke"
+    assert (await program.get("/api/v1/commands")).status_code == 401
+    gone = await admin.post("/api/v1/users/bob/disable", json={"reason": "he left"})
+    assert gone.json() == {"user": "bob", "done": "disable"}
+    assert (await admin.post("/api/v1/users/bob/disable", json={"reason": "again"})).status_code == 404
+    acts = [(one["what"], one["actor"], one["reason"]) for one in await records(journal)]
+    assert ("user_disabled", "token boss", "he left") in acts
+    assert ("token_revoked", "token boss", "it leaked") in acts

@@ -362,14 +362,21 @@ async def stop(office: Desk, person: Somebody, number: Number, body: Because, ke
 
 def document() -> dict[str, Any]:
     """OpenAPI 3.1 of the API, as `contracts/openapi.yaml` holds it."""
-    from worker.console import api_batches, api_looks, api_pauses, api_quarantine
+    from worker.console import api_batches, api_looks, api_pauses, api_people, api_quarantine
 
     app = FastAPI(
         title="Operator API of the provisioning worker",
         version=__version__,
         description=(__doc__ or "").strip(),
     )
-    for part in (router, api_looks.router, api_pauses.router, api_quarantine.router, api_batches.router):
+    for part in (
+        router,
+        api_looks.router,
+        api_pauses.router,
+        api_people.router,
+        api_quarantine.router,
+        api_batches.router,
+    ):
         app.include_router(part)
     made = app.openapi()
     components = made["components"]

@@ -102,13 +102,13 @@ def _health(app: FastAPI, readiness: Readiness, metrics: Metrics) -> None:
 
 
 def _pages(app: FastAPI) -> None:
-    from worker.console import api, api_batches, api_looks, api_pauses, api_quarantine, live
+    from worker.console import api, api_batches, api_looks, api_pauses, api_people, api_quarantine, live
     from worker.console.pages import batches, boards, bulk, entry, orders, pauses, quarantine
 
     # Those first whose paths another one's pattern would take.
     for part in (pauses, entry, boards, bulk, orders, quarantine, batches, live):
         app.include_router(part.router)
-    for described in (api_looks, api_pauses, api_quarantine, api_batches, api):
+    for described in (api_looks, api_pauses, api_people, api_quarantine, api_batches, api):
         app.include_router(described.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     for error in (
@@ -157,12 +157,13 @@ async def _explained(request: Request, error: Exception) -> Response:
 
 def _methods(request: Request) -> str:
     """Of all routes with this path: the framework names those of the first one only."""
-    from worker.console import api, api_batches, api_looks, api_pauses, api_quarantine
+    from worker.console import api, api_batches, api_looks, api_pauses, api_people, api_quarantine
 
     found: set[str] = set()
     for route in (
         *api.router.routes,
         *api_looks.router.routes,
+        *api_people.router.routes,
         *api_pauses.router.routes,
         *api_quarantine.router.routes,
         *api_batches.router.routes,
