@@ -13,7 +13,7 @@ UNENDING: dict[str, Any] = {**PATIENT, "settle": 600.0}  # no window ends during
 
 
 async def lost(stand: Stand, name: str) -> None:
-    """Its answer was lost, and it has been read since: the worker knows what is left of it."""
+    """Its answer was lost, and no reading settles it: it did nothing, as only the end of the window would show."""
 
     async def planned() -> bool:
         shown = await stand.shown(name)
@@ -27,7 +27,7 @@ async def test_rule_8_1_what_is_left_of_a_command_runs_when_a_person_says_that_a
     stand: Stand,
 ) -> None:
     stand.seed("ana")
-    stand.sim.fail("blockOutgoingCalls", "drop_after", count=1)
+    stand.sim.fail("blockOutgoingCalls", "drop_before", count=1)
     block = await stand.send("calls.block", "ana", kinds=BOTH)
     await stand.start(**UNENDING)
     await lost(stand, block)
@@ -48,18 +48,34 @@ async def test_rule_8_1_what_is_left_of_a_command_runs_when_a_person_says_that_a
 
 
 @any_journal
+async def test_rule_8_1_a_command_whose_last_step_is_resolved_tells_of_all_its_steps(stand: Stand) -> None:
+    stand.seed("ana")
+    stand.sim.fail("blockIncommingCalls", "drop_before", count=1)
+    block = await stand.send("calls.block", "ana", kinds=BOTH)
+    await stand.start(**UNENDING)
+    await lost(stand, block)
+    assert (await stand.shown(block))["steps_left"] == []
+    await stand.journal.resolve(block, True, "ann", "seen", waive=True)
+    assert (await stand.ended(block))["state"] == "succeeded"
+    result = await stand.result(block)
+    assert [step["status"] for step in result["steps"]] == ["done", "resolved"]
+    assert result["output"]["kinds"] == BOTH
+    assert stand.watched.writes("ana") == ["blockOutgoingCalls", "blockIncommingCalls"]
+
+
+@any_journal
 async def test_rule_8_1_a_resolved_command_of_one_step_ends_at_once_though_its_platform_is_stopped(
     stand: Stand,
 ) -> None:
     stand.seed("ana")
-    stand.sim.fail("addCredit", "drop_after", count=1)
+    stand.sim.fail("addCredit", "drop_before", count=1)
     credit = await stand.send("credit.add", "ana", amount="10.00")
     await stand.start(**UNENDING)
     await lost(stand, credit)
     await stand.journal.pause(PLATFORM, "ann", "maintenance")
     done = await stand.journal.resolve(credit, True, "ann", "seen", waive=True)
     assert (done["state"], done["effect"]) == ("succeeded", "applied")
-    assert stand.credited(credit) == 1
+    assert stand.watched.writes("ana") == ["addCredit"]
 
 
 async def test_rule_8_1_a_command_that_no_worker_lived_to_plan_goes_back_to_one_when_resolved(
@@ -115,7 +131,7 @@ async def test_rule_8_1_what_was_read_for_a_resolved_step_is_not_read_again(stan
 @any_journal
 async def test_rule_1_a_refusal_after_a_resolved_step_is_partly_done(stand: Stand) -> None:
     stand.seed("ana")
-    stand.sim.fail("blockOutgoingCalls", "drop_after", count=1)
+    stand.sim.fail("blockOutgoingCalls", "drop_before", count=1)
     stand.sim.fail("blockIncommingCalls", "declared", text="User not found")
     block = await stand.send("calls.block", "ana", kinds=BOTH)
     await stand.start(**UNENDING)

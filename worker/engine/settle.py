@@ -24,7 +24,7 @@ def settlement(claim: Claim, went: Went, stopped_total: float, flagged: tuple[st
         "evidence": went.evidence,
         "flagged": flagged,
         "stopped_before": stopped_total,
-        "left": left_after(claim, went),
+        "left": unfinished(claim, went),
     }
     unverified = claim.unverified if went.unverified is None else went.unverified
     so_far = effect_of(claim.steps)
@@ -97,7 +97,7 @@ def finished(claim: Claim, went: Went, output: Mapping[str, Any], common: dict[s
             effect=effect_of(steps),
             steps=steps,
             risk=risk_of(left[0].effect),
-            **{**common, "left": tuple(s.name for s in left[1:])},
+            **{**common, "left": tuple(s.name for s in left)},
         )
     public, secret = outputs(steps, claim.secret_output)
     return Settlement(
@@ -112,11 +112,12 @@ def finished(claim: Claim, went: Went, output: Mapping[str, Any], common: dict[s
     )
 
 
-def left_after(claim: Claim, went: Went) -> tuple[str, ...] | None:
-    """Names of the steps after the one that was tried; None: none was."""
+def unfinished(claim: Claim, went: Went) -> tuple[str, ...] | None:
+    """Names of the step that was tried and of those after it; None: none was."""
     if went.step is None:
         return None
-    return tuple(s.name for s in went.steps_left if adopted_before(claim.steps) or not s.after_adoption)
+    left = (s.name for s in went.steps_left if adopted_before(claim.steps) or not s.after_adoption)
+    return went.step.name, *left
 
 
 def with_this(claim: Claim, went: Went, output: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:

@@ -88,7 +88,7 @@ async def show(tx: Tx, core: Core, name: str) -> dict[str, Any]:
     return _shown(row) | {
         # Not what they gave: that may be a whole record, and a secret of a command that gives one.
         "steps": shown(opened(core.vault, row["steps_sealed"]) or ()),
-        "steps_left": json.loads(row["steps_left"] or "null"),  # null: no worker has said
+        "steps_left": _after_this(row),
         "output": opened(core.vault, row["output_sealed"]),
         "attempts_made": [{name: a[name] for name in fields} for a in attempts],
         "readings": [
@@ -168,7 +168,7 @@ async def resolve(
     problem = Problem(
         Code.RESOLVED_BY_OPERATOR, f"{actor} decided that it took {'' if applied else 'no '}effect: {reason}"
     )
-    if applied and row["steps_left"] != "[]":
+    if applied and not _is_the_whole(row):
         return await _step_resolved(tx, core, row, problem, actor, reason, waived=open_window)
     details = {"applied": applied, "window_waived": open_window}
     ending = Ending(
@@ -186,14 +186,23 @@ async def resolve(
     return {"id": row["id"], "state": ending.state.value, "effect": ending.effect.value}
 
 
+def _is_the_whole(row: Row) -> bool:
+    """The call in doubt is all of the command: one of several steps is finished by a worker, who knows them."""
+    left = json.loads(row["steps_left"] or "null")
+    return left == [] or (left is not None and len(left) == 1 and row["steps_sealed"] is None)
+
+
+def _after_this(row: Row) -> list[str] | None:
+    """Names of the steps after the one under way; None: no worker has lived to say."""
+    left = json.loads(row["steps_left"] or "null")
+    return None if left is None else left[1:]
+
+
 async def _step_resolved(
     tx: Tx, core: Core, row: Row, problem: Problem, actor: str, reason: str, *, waived: bool
 ) -> dict[str, Any]:
-    """The step in doubt took effect, and the command goes on with those after it (rule 1).
-
-    Where no worker has said which these are, because none has lived to, one looks.
-    """
-    left = json.loads(row["steps_left"] or "null")
+    """The step in doubt took effect, and the command goes on with those after it (rule 1)."""
+    left = _after_this(row)
     step = {"name": UNNAMED, "status": RESOLVED, "output": {}, "changes": True, "said": problem.message}
     await tx.run(
         # No call is under way any more: who dies before the next step has begun leaves no doubt.
