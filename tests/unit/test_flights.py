@@ -98,20 +98,31 @@ async def test_a_flight_leaves_in_one_write_and_keeps_its_tags(channel: Flights)
 
 async def test_a_confirm_of_several_names_all_up_to_its_tag_and_no_other(channel: Flights):
     await channel.send([event(number) for number in range(1, 6)])
-    await channel._on_confirm_frame(spec.Basic.Ack(4))
-    await channel._on_confirm_frame(spec.Basic.Ack(2, multiple=True))
+    channel.hear(spec.Basic.Ack(4))
+    channel.hear(spec.Basic.Ack(2, multiple=True))
     assert told(channel) == {4: True, 1: True, 2: True}
     assert list(channel.in_flight) == [3, 5]
     assert not channel._landed.is_set()
-    await channel._on_confirm_frame(spec.Basic.Ack(5, multiple=True))
+    channel.hear(spec.Basic.Ack(5, multiple=True))
     assert told(channel) == {3: True, 5: True}
     assert channel._landed.is_set()
 
 
+async def test_what_came_back_counts_as_published_once_its_confirm_has_come(channel: Flights):
+    await channel.send([event(1, body=b"x" * 10), event(2)])
+    back = ContentHeader(body_size=10, properties=spec.Basic.Properties(message_id="e1"))
+    for frame in (spec.Basic.Return(312, "NO_ROUTE", "r", "k"), back, ContentBody(b"x" * 10)):
+        await channel.frames.put((1, frame))
+    assert told(channel) == {}
+    await channel.frames.put((1, spec.Basic.Ack(2, multiple=True)))
+    assert told(channel) == {1: False, 2: True}
+    assert channel.frames.empty()
+
+
 async def test_what_rabbitmq_could_not_keep_has_no_answer(channel: Flights):
     await channel.send([event(1), event(2)])
-    await channel._on_confirm_frame(spec.Basic.Nack(1))
-    await channel._on_confirm_frame(spec.Basic.Ack(2))
+    channel.hear(spec.Basic.Nack(1))
+    channel.hear(spec.Basic.Ack(2))
     assert told(channel) == {2: True}
     assert not channel.in_flight
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import pamqp.frame
 import structlog
 from aiormq import Channel, spec
-from aiormq.abc import AbstractConnection, ChannelFrame, ConfirmationFrameType
+from aiormq.abc import AbstractConnection, ChannelFrame
 from aiormq.exceptions import ChannelAccessRefused
 from pamqp.body import ContentBody
 from pamqp.header import ContentHeader
@@ -31,6 +31,18 @@ KIND, MODE, CORRELATION, ID, TIMESTAMP, TYPE, APP = (1 << bit for bit in (15, 12
 Answer = tuple[Outgoing, bool]  # the bool: somebody took it
 
 
+class Inbox(asyncio.Queue[tuple[int, object]]):
+    """What RabbitMQ sends on a channel. Most of it needs no waking of the channel's reader."""
+
+    def __init__(self, hear: Callable[[object], bool]) -> None:
+        super().__init__()
+        self._hear = hear
+
+    async def put(self, item: tuple[int, object]) -> None:
+        if not self._hear(item[1]):
+            await super().put(item)
+
+
 class Flights(Channel):
     """With confirms; a returned message is an answer, not an exception (pitfall 8).
 
@@ -46,6 +58,7 @@ class Flights(Channel):
         self._answers: list[Answer] = []
         self._returned: set[str] = set()
         self._landed = landed
+        self.frames = Inbox(self.hear)  # the reader has not run yet
         self._closing.add_done_callback(self._lost)
 
     @classmethod
@@ -80,21 +93,24 @@ class Flights(Channel):
             self._answers.append((event, False))
             return None
 
-    async def _on_return_frame(self, frame: spec.Basic.Return) -> None:
-        """Nobody was there. The confirm that follows says that RabbitMQ is done with it."""
-        header = await self._get_frame()
-        assert isinstance(header, ContentHeader)
-        left = header.body_size
-        while left > 0:
-            content = await self._get_frame()
-            assert isinstance(content, ContentBody)
-            left -= len(content.value)
-        self._returned.add(str(header.properties.message_id))
+    def hear(self, frame: object) -> bool:
+        """Take it in at once; False: it is for the channel's own reader. This channel consumes nothing: content is
+        that of a returned message, nobody was there. Its confirm follows and says that RabbitMQ is done with it.
+        """
+        match frame:
+            case spec.Basic.Ack() | spec.Basic.Nack():
+                self._confirmed(frame)
+            case ContentHeader():
+                self._returned.add(str(frame.properties.message_id))
+            case spec.Basic.Return() | ContentBody():
+                pass
+            case _:
+                return False
+        return True
 
-    async def _on_confirm_frame(self, frame: ConfirmationFrameType) -> None:
+    def _confirmed(self, frame: spec.Basic.Ack | spec.Basic.Nack) -> None:
         last = frame.delivery_tag or 0
-        several = bool(getattr(frame, "multiple", False))
-        for tag in [tag for tag in self.in_flight if tag <= last] if several else [last]:
+        for tag in [tag for tag in self.in_flight if tag <= last] if frame.multiple else [last]:
             if (event := self.in_flight.pop(tag, None)) is not None:
                 self._answer(event, isinstance(frame, spec.Basic.Ack))
         self._say_landed()
