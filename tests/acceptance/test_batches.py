@@ -24,6 +24,44 @@ pytestmark = [MODULE, pytest.mark.timeout(900)]
 stage = staged(rate=5000.0, lease_margin=20.0)
 PHRASE = "correct horse battery"
 LONG = 600.0
+HERE = "sip:551140000001@sip.example"
+ABOUT = {"platform": PLATFORM}
+RECORD = {
+    "password": "password-of-a-subscriber",
+    "portal_password": "portal-password-of-a-subscriber",
+    "profile": "residential",
+    "rate_plan_id": 3,
+    "email": "c@sip.example",
+    "country_code": 55,
+    "area_code": 11,
+    "call_limit": 2,
+}
+WHO = f"""
+"subscriber.username" = {{ column = "Ramal" }}
+"subscriber.domain" = "{DOMAIN}"
+"""
+NUMBERS = f"""
+[[command]]
+type = "subscriber.create"
+[command.data]
+{WHO}
+if_exists = "adopt"
+{"".join(f"{name} = {json.dumps(value)}{chr(10)}" for name, value in RECORD.items())}
+
+[[command]]
+type = "number.assign"
+when = {{ column = "Número", filled = true }}
+[command.data]
+{WHO}
+number = {{ column = "Número" }}
+
+[[command]]
+type = "forwarding.set"
+when = {{ column = "Desvio", filled = true }}
+[command.data]
+{WHO}
+always = {{ column = "Desvio" }}
+"""
 
 
 async def onboard(stage: Stage, file: Path, *words: str, verb: tuple[str, ...] = ("onboard",)) -> Finished:
@@ -82,7 +120,12 @@ async def test_3000_customers_with_faults_and_bad_rows_end_equal_on_both_sides(s
     before = await stage.platform.ask("counts")
     out = stage.folder / "report.csv"
     file = write_csv(stage.folder / "clientes.csv", rows, "cp1252")
-    done = await onboard(stage, file, "--skip-bad", "--follow", "--report", str(out), "--batch", "friday")
+    await stage.here("platforms", "pause", PLATFORM, "--reason", "nothing is to end yet")
+    words = ("--skip-bad", "--follow", "--report", str(out), "--batch", "friday")
+    running = asyncio.create_task(onboard(stage, file, *words))
+    await five_hundred_rows_in_flight(stage, running)
+    await stage.here("platforms", "resume", PLATFORM, "--reason", "go on")
+    done = await running
     await stage.platform.heal()
     assert done.code == 1, done.out + done.err  # bad rows are not "all well"
     assert "generated passwords are in friday.passwords" in done.out
@@ -108,6 +151,10 @@ async def test_3000_customers_with_faults_and_bad_rows_end_equal_on_both_sides(s
     assert len([line for line in lines if line["platform_ids"]]) >= len(made) - 1
     failed = [line for line in lines if line["ending"] == "failed"]
     assert all(line["code"] and line["message"] for line in failed)
+    # Of a row whose create failed the credit was not tried; no other row skipped anything.
+    for row, line in zip(rows, lines, strict=True):
+        unmade = (line["ending"], line["command"]) == ("failed", "subscriber.create")
+        assert line["skipped"] == ("credit.add" if unmade and row[3] else ""), line
     # What failed on the platform's account goes again, and only that.
     again = await onboard(
         stage, file, "--skip-bad", "--follow", "--batch", "friday", "--retry-failed", "--json"
@@ -115,6 +162,18 @@ async def test_3000_customers_with_faults_and_bad_rows_end_equal_on_both_sides(s
     assert again.json["sent"] == len(failed)
     assert again.json["rows"] == {"succeeded": many - len(bad), "not_sent": len(bad)}
     assert (await stage.platform.ask("counts"))["credits"] - before["credits"] == len(credits)
+
+
+async def five_hundred_rows_in_flight(stage: Stage, running: asyncio.Task[Finished]) -> None:
+    """So many are sent before one has ended, and no more (`--in-flight`)."""
+
+    async def sent() -> bool:
+        assert not running.done(), running.result()
+        found = await stage.value("SELECT count(*) FROM batch_rows WHERE state IN ('sending', 'sent')")
+        assert found <= 500
+        return bool(found == 500)
+
+    await eventually(sent, 240, 0.2, "500 rows in flight")
 
 
 async def test_killed_ten_times_and_run_again_is_the_same_end(stage: Stage) -> None:
@@ -238,10 +297,57 @@ async def test_checks_send_nothing_and_say_what_would_be_right(stage: Stage) -> 
     names = stage.folder / "names.csv"
     mapping = stage.folder / "wrong.toml"
     mapping.write_text(MAPPING.replace('profile = "residential"', 'profile = "gold"'), encoding="utf-8")
-    write_csv(names, part(6100, 1))
+    write_csv(names, part(6100, 5))
     words = ("onboard", str(names), "--mapping", str(mapping), "--dry-run", "--against-platform")
+    lists = await asked(stage, "listProfilesByDomain")
     done = await stage.workers.worker(*words)
-    assert "no such profile in sip.example: it has" in done.out
+    assert done.out.count("no such profile in sip.example: it has") == 5
+    assert await asked(stage, "listProfilesByDomain") == lists + 1  # of one domain once, however many rows
+
+
+async def asked(stage: Stage, operation: str) -> int:
+    """How often the platform was."""
+    found = (await stage.platform.ask("counts"))["operations"].get(operation)
+    return int(found["received"]) if found else 0
+
+
+async def test_undo_of_an_onboarding_removes_what_it_made_and_never_what_it_adopted(stage: Stage) -> None:
+    """And numbers and forwardings are columns like others."""
+    names = [username(place) for place in range(6500, 6504)]
+    there = names[2:]  # before the batch, just as the file says
+    for name in there:
+        one = command(
+            "subscriber.create.v1", {**ABOUT, "subscriber": {"username": name, "domain": DOMAIN}, **RECORD}
+        )
+        await stage.send(one)
+        assert (await stage.ending(one["id"])).data["status"] == "succeeded"
+    mapping, file = stage.folder / "numbers.toml", stage.folder / "numbers.csv"
+    mapping.write_text(NUMBERS, encoding="utf-8")
+    columns = zip(names, ("551130001000", "", "551130001001", ""), (HERE, "", "", HERE), strict=True)
+    file.write_text(
+        "Ramal;Número;Desvio\n" + "".join(f"{';'.join(row)}\n" for row in columns), encoding="utf-8"
+    )
+    words = ("onboard", str(file), "--mapping", str(mapping), "--batch", "numbers", "--undoable", "--follow")
+    done = await stage.cli(*words, "--json")
+    assert done.json["rows"] == {"succeeded": 4}
+    assert await dids(stage) == {names[0]: "551130001000", names[2]: "551130001001"}
+    assert {name: one.get("callFwd") or "" for name, one in (await subscribers(stage)).items() if name in names} == {
+        names[0]: HERE, names[1]: "", names[2]: "", names[3]: HERE,
+    }  # fmt: skip
+    undo = ("batch", "undo", "numbers", "--reason", "wrong file")
+    dry = await stage.here(*undo, "--dry-run")
+    assert "3 rows are reversed, 1 are left as they are" in dry.out
+    assert "row 5: what it was before is not known: the subscriber was there already" in dry.out
+    done = await stage.cli(*undo, "--follow", "--json", code=1)
+    assert done.json["rows"] == {"succeeded": 3, "not_sent": 1}
+    left = {name: one for name, one in (await subscribers(stage)).items() if name in names}
+    assert {name: one.get("callFwd") or "" for name, one in left.items()} == {names[2]: "", names[3]: HERE}
+    assert await dids(stage) == {}
+
+
+async def dids(stage: Stage) -> dict[str, str]:
+    """Whose public numbers there are."""
+    return {one["username"]: one["aliasUsername"] for one in (await stage.platform.ask("objects"))["dids"]}
 
 
 async def test_undo_reverses_only_what_the_batch_changed(stage: Stage) -> None:
@@ -388,7 +494,19 @@ async def test_a_cron_job_reads_json_and_exit_codes_and_the_report_is_a_workbook
     ]
     assert ["succeeded", 3] in [list(row[:2]) for row in book["summary"].iter_rows(values_only=True)]
     listed = (await stage.cli("batch", "list", "--json")).json
-    assert listed[0]["batch"] == done.json["batch"]
+    assert (listed[0]["batch"], listed[0]["state"]) == (done.json["batch"], "ended")
+    assert listed[0]["rows"] == done.json["rows"]
+    # The report again, at any time.
+    written = await stage.cli("batch", "report", done.json["batch"], str(out.with_suffix(".csv")))
+    assert ("succeeded  3" in written.out, f"the report is in {out.with_suffix('.csv')}" in written.out) == (
+        True,
+        True,
+    )
+    lines = report(out.with_suffix(".csv"))
+    assert [(line["row"], line["ending"], line["code"]) for line in lines] == [
+        *((str(row), "succeeded", "") for row in (2, 3, 4)),
+        ("5", "failed", "not_found"),
+    ]
     nothing = await onboard(
         stage, stage.folder / "nothing.csv", "--command", "calls.block", verb=("batch", "run")
     )
