@@ -205,6 +205,9 @@ async def act(office: Desk, person: Somebody, number: Number) -> Answer:
 # ---------------------------------------------------------------- acts
 
 
+PASSING = (408, 429, 503)  # nothing was done, and later it may be: the same key may try again
+
+
 async def once(
     office: Office,
     person: Person,
@@ -240,7 +243,10 @@ async def once(
 
         status = error.status if isinstance(error, Wrong) else 403
         refused = problem(status, str(error))
-        await office.journal.keep_answer(name, status, bytes(refused.body).decode())
+        if status in PASSING:
+            await office.journal.forget_answer(name)
+        else:
+            await office.journal.keep_answer(name, status, bytes(refused.body).decode())
         return refused
     await office.journal.keep_answer(name, status, json.dumps(answer))
     return JSONResponse(answer)

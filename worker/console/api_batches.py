@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -11,7 +13,7 @@ from pydantic import Field
 from worker.console import batching
 from worker.console.api import WRONG, Answer, Asked, Because, Key, Number, Page, Said, once
 from worker.console.door import Desk, Ours, Somebody, from_here, marked
-from worker.console.office import Office
+from worker.console.office import Office, Wrong
 from worker.console.pages.batches import MIMES, download
 from worker.journal.batches.uploads import Upload
 from worker.journal.console.people import Person
@@ -189,13 +191,36 @@ async def upload(
             min_length=1, max_length=200, description="of the file, with its ending", pattern=r"^[^\x00]+$"
         ),
     ],
+    key: Key = None,
 ) -> Answer:
     """CSV, XLSX or JSON Lines, as it is. Nothing is sent yet: say what becomes of a row, dry run, then go."""
     await from_here(request)
     if not person.token:
         await marked(request, request.headers.get("x-csrf-token", ""))
-    number = await batching.take(office, person, name, request.stream())
-    return Answer(**shown(await batching.upload(office, person, number)))
+    taken = False
+
+    async def work() -> Mapping[str, Any]:
+        nonlocal taken
+        taken = True
+        number = await batching.take(office, person, name, request.stream())
+        return shown(await batching.upload(office, person, number))
+
+    answer = await once(office, person, key, "upload", {"name": name}, work)
+    if not taken and answer.status_code == 200:
+        await _same_file(request, json.loads(bytes(answer.body)))
+    return answer  # type: ignore[return-value]  # as above
+
+
+async def _same_file(request: Request, before: Mapping[str, Any]) -> None:
+    """Raises Wrong where another file comes under the key of one that was taken; it is read no further than that one."""
+    hashed, size = hashlib.sha256(), 0
+    async for part in request.stream():
+        hashed.update(part)
+        size += len(part)
+        if size > before["size"]:
+            break
+    if hashed.hexdigest() != before["sha256"]:
+        raise Wrong("this Idempotency-Key was used for another file", 409)
 
 
 @router.get("/uploads/{number}", summary="One file: how it is read, its mapping, what the dry run found")

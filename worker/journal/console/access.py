@@ -213,6 +213,10 @@ class ConsoleJournal:
             )
         )
 
+    async def forget_answer(self, key: str) -> None:
+        """Nothing was done under it: the same request may try again."""
+        await self.journal.run(lambda tx: tx.run("DELETE FROM console_answers WHERE key = $1", key))
+
     async def denied(self, person: people.Person, act: str, why: str, about: Mapping[str, Any]) -> None:
         """What somebody may not do, or could not do, is in the audit chain too."""
         draft = AuditDraft(
