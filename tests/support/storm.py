@@ -16,6 +16,7 @@ has to be harmless.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import sys
@@ -121,8 +122,12 @@ def mark_of(sent: Order) -> Mark:
 class Sippulse:
     """The simulator as a process; `url` is the platform's address. It may be started later, or again."""
 
-    def __init__(self, folder: Path, port: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, port: int | None = None, config: Mapping[str, Any] | None = None
+    ) -> None:
+        """`config`: what it begins with, as in its configuration file."""
         self.folder = folder
+        self.config = config
         self.port = port or free_port()
         self.origin = f"http://127.0.0.1:{self.port}"
         self.url = f"{self.origin}/SipPulse"
@@ -142,6 +147,10 @@ class Sippulse:
     async def start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         words = [sys.executable, "-m", "worker.simulators.sippulse", "--port", str(self.port)]
+        if self.config is not None:
+            file = self.folder / f"simulator-{self.port}.json"
+            file.write_text(json.dumps(self.config))
+            words += ["--config", str(file)]
         log = self.folder / f"simulator-{self.port}.log"
         self._child = self._keeper.spawn("simulator", words, env=_environment(), cwd=ROOT, log=log)
         await eventually(lambda: answers(self.port), 60, 0.1, "the simulator")
