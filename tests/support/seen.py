@@ -10,7 +10,8 @@ import html
 import json
 import re
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import httpx
 
@@ -22,9 +23,7 @@ BOARDS = ("", "/commands", "/in-doubt", "/failures", "/platforms", "/audit")
 
 async def pages_of(worker: WorkerProcess) -> dict[str, bytes]:
     """Path -> body: the boards, each failure group, and each command with its attempts, as page and as JSON."""
-    assert worker.url is not None
-    async with httpx.AsyncClient(base_url=worker.url, timeout=60) as client:
-        await _sign_in(client, worker)
+    async with signed_in(worker) as client:
         numbers = [row["id"] for row in (await client.get("/api/v1/commands")).json()["rows"]]
         paths = [board or "/" for board in BOARDS]
         paths += [f"/api/v1{board}" for board in BOARDS if board not in ("", "/in-doubt")]
@@ -36,6 +35,15 @@ async def pages_of(worker: WorkerProcess) -> dict[str, bytes]:
             assert answer.status_code == 200, (path, answer.text)
             found[path] = answer.content
         return found
+
+
+@asynccontextmanager
+async def signed_in(worker: WorkerProcess) -> AsyncIterator[httpx.AsyncClient]:
+    """A browser of the first person, an admin."""
+    assert worker.url is not None
+    async with httpx.AsyncClient(base_url=worker.url, timeout=60) as client:
+        await _sign_in(client, worker)
+        yield client
 
 
 async def _sign_in(client: httpx.AsyncClient, worker: WorkerProcess) -> None:
