@@ -277,7 +277,7 @@ def _stop(settings: Settings, given: str) -> Iterator[Finding]:
         return
     if grace is None:
         if _contained():
-            yield Finding("stop", "advice", wanted, advice)
+            yield Finding("stop", "advice", f"this runs in a container, and {wanted}", advice)
     elif grace <= needed:
         yield Finding("stop", "warning", f"the container gives {grace:g} s; {wanted}", advice)
     else:
