@@ -20,6 +20,7 @@ from worker.journal.relaying import AuditReport, verify
 from worker.messages.events import AuditDraft
 
 FOLDER = "console_fold"  # the role that one process has
+FOLDING = 12.0  # seconds that reading a portion may take: nobody waits for it, and given up it would only begin anew
 
 
 class ConsoleJournal:
@@ -151,7 +152,7 @@ class ConsoleJournal:
 
     async def fold(self) -> int:
         """One portion into groups and figures. Returns how many commands were looked at."""
-        before, rows, after, failed, past = await self.reader.read(_new)
+        before, rows, after, failed, past = await self.reader.read(_new, FOLDING)
         if rows or failed or past or after - before > 60:
             await self.journal.run(lambda tx: folding.fold(tx, before, rows, after, failed, past))
         return len(rows) + len(failed) + len(past)

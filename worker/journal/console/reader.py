@@ -37,8 +37,8 @@ class Reader(Protocol):
 
     postgres: bool
 
-    async def read(self, work: Work[T]) -> T:
-        """Raises TooWide after PATIENCE seconds, JournalDown when the database does not answer."""
+    async def read(self, work: Work[T], patience: float | None = None) -> T:
+        """Raises TooWide after PATIENCE seconds, or `patience`; JournalDown when the database does not answer."""
 
     async def close(self) -> None: ...
 
@@ -56,9 +56,9 @@ def open_reader(url: str, journal: Runs) -> Reader:
 class _Reading:
     """A transaction that only reads, and for PATIENCE seconds in all: a look may be many statements."""
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, patience: float | None) -> None:
         self.now = now
-        self.until = time.monotonic() + PATIENCE
+        self.until = time.monotonic() + (PATIENCE if patience is None else patience)
 
     def over(self) -> bool:
         """SQLite asks it while a statement runs, in that statement's thread; True ends the statement."""
@@ -93,8 +93,8 @@ class _Reading:
 class _PostgresTx(_Reading):
     """The server ends a statement that would take longer than what is left of the look."""
 
-    def __init__(self, tx: Tx) -> None:
-        super().__init__(tx.now)
+    def __init__(self, tx: Tx, patience: float | None) -> None:
+        super().__init__(tx.now, patience)
         self._tx = tx
         self._told = float("inf")  # seconds that the server gives a statement
 
@@ -115,11 +115,11 @@ class PostgresReader:
         self._journal = journal
         self._turn = asyncio.Semaphore(AT_ONCE)
 
-    async def read(self, work: Work[T]) -> T:
+    async def read(self, work: Work[T], patience: float | None = None) -> T:
         limited: list[_PostgresTx] = []
 
         async def within(tx: Tx) -> T:
-            limited[:] = [_PostgresTx(tx)]
+            limited[:] = [_PostgresTx(tx, patience)]
             return await work(limited[0])
 
         async with self._turn:
@@ -137,8 +137,8 @@ class PostgresReader:
 class _SqliteTx(_Reading):
     """Statements in a thread: the engine's event loop goes on meanwhile."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        super().__init__(time.time())
+    def __init__(self, connection: sqlite3.Connection, patience: float | None) -> None:
+        super().__init__(time.time(), patience)
         self._connection = connection
 
     async def rows(self, sql: str, *args: Any) -> Sequence[Row]:
@@ -163,12 +163,12 @@ class SqliteReader:
         self._turn = asyncio.Lock()
         self._connection: sqlite3.Connection | None = None
 
-    async def read(self, work: Work[T]) -> T:
+    async def read(self, work: Work[T], patience: float | None = None) -> T:
         async with self._turn:
             try:
                 connection = self._connection or self._open()
                 connection.execute("BEGIN")
-                return await self._in_time(connection, work)
+                return await self._in_time(connection, work, patience)
             except sqlite3.Error as error:
                 if error.args == ("interrupted",):
                     raise TooWide from None
@@ -177,9 +177,9 @@ class SqliteReader:
                 if self._connection is not None and self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
 
-    async def _in_time(self, connection: sqlite3.Connection, work: Work[T]) -> T:
+    async def _in_time(self, connection: sqlite3.Connection, work: Work[T], patience: float | None) -> T:
         """A statement that runs in its thread is ended there; the transaction ends after that, never beside it."""
-        tx = _SqliteTx(connection)
+        tx = _SqliteTx(connection, patience)
         connection.set_progress_handler(tx.over, STEPS)
         task = asyncio.ensure_future(work(tx))
         try:
