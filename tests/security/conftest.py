@@ -10,11 +10,10 @@ import pytest
 
 from tests.security.certificates import Authority, Pair
 from tests.services.private import need_postgresql, need_rabbitmq
+from tests.support.tls import HOST
 from worker.sandbox.ports import free_port
 from worker.sandbox.postgres import PrivatePostgres
 from worker.sandbox.rabbitmq import PrivateRabbit
-
-HOST = "127.0.0.1"
 
 
 @pytest.fixture(scope="session")

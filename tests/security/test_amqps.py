@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.security.certificates import Authority
-from tests.security.conftest import HOST, TlsRabbit
+from tests.security.conftest import TlsRabbit
 from tests.support.amqp import eventually
 from tests.support.storm import Sippulse, Storm, credit
+from tests.support.tls import EACH_WRONG_CERTIFICATE, HOST, Spoil
 from tests.support.worker import WorkerProcess, Workers
 
 USER = "551140000001"
@@ -84,30 +84,7 @@ def connections(rabbit: TlsRabbit, vhost: str) -> list[tuple[str, bool]]:
     ]
 
 
-Spoil = Callable[[TlsRabbit, Authority, Authority], None]
-
-
-def another_authority(rabbit: TlsRabbit, _: Authority, stranger: Authority) -> None:
-    rabbit.show(stranger.server(HOST))
-
-
-def another_name(rabbit: TlsRabbit, authority: Authority, _: Authority) -> None:
-    rabbit.show(authority.server("rabbit.example"))
-
-
-def expired(rabbit: TlsRabbit, authority: Authority, _: Authority) -> None:
-    rabbit.show(authority.server(HOST, ends=timedelta(days=-1)))
-
-
-@pytest.mark.parametrize(
-    ("spoil", "said"),
-    [
-        (another_authority, "unable to get local issuer certificate"),
-        (another_name, "IP address mismatch"),
-        (expired, "certificate has expired"),
-    ],
-    ids=lambda value: getattr(value, "__name__", None),
-)
+@EACH_WRONG_CERTIFICATE
 async def test_a_certificate_that_is_not_right_is_refused_and_said(
     spoil: Spoil,
     said: str,

@@ -11,8 +11,8 @@ import pytest
 
 from tests.integration.transport_rig import Peer, serving
 from tests.security.certificates import Authority, Pair
-from tests.security.conftest import HOST
 from tests.security.fuzzing.answers import good
+from tests.support.tls import HOST
 from worker.cli.probe import probe
 from worker.domain.outcome import Done, NotSent
 from worker.platforms.build import build

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Callable, Iterator
-from datetime import timedelta
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ import pytest
 from pydantic import ValidationError
 
 from tests.security.certificates import Authority, Pair
-from tests.security.conftest import HOST
 from tests.services.private import need_mariadb
 from tests.support.calls import PASSWORD, Calls, calls_of
+from tests.support.tls import EACH_WRONG_CERTIFICATE, HOST, Spoil
 from worker.platforms.sippulse.call_records.database import Database, Unreadable
 from worker.sandbox.mariadb import PrivateMariaDb
 from worker.settings.platforms import CallRecordSettings
@@ -78,30 +77,7 @@ async def test_call_records_are_read_encrypted_from_a_server_that_our_authority_
         await cipher(tls_mariadb.calls.reader)
 
 
-Spoil = Callable[[TlsMariaDb, Authority, Authority], None]
-
-
-def another_authority(mariadb: TlsMariaDb, _: Authority, stranger: Authority) -> None:
-    mariadb.show(stranger.server(HOST))
-
-
-def another_name(mariadb: TlsMariaDb, authority: Authority, _: Authority) -> None:
-    mariadb.show(authority.server("db.example"))
-
-
-def expired(mariadb: TlsMariaDb, authority: Authority, _: Authority) -> None:
-    mariadb.show(authority.server(HOST, ends=timedelta(days=-1)))
-
-
-@pytest.mark.parametrize(
-    ("spoil", "said"),
-    [
-        (another_authority, "unable to get local issuer certificate"),
-        (another_name, "IP address mismatch"),
-        (expired, "certificate has expired"),
-    ],
-    ids=lambda value: getattr(value, "__name__", None),
-)
+@EACH_WRONG_CERTIFICATE
 async def test_a_certificate_that_is_not_right_is_told_and_nothing_is_read(
     spoil: Spoil, said: str, tls_mariadb: TlsMariaDb, authority: Authority, stranger: Authority, ca: Path
 ) -> None:

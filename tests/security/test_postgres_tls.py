@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.security.certificates import Authority
-from tests.security.conftest import HOST, TlsPostgres
+from tests.security.conftest import TlsPostgres
 from tests.support.amqp import eventually
 from tests.support.storm import Sippulse, Storm, credit
+from tests.support.tls import EACH_WRONG_CERTIFICATE, HOST, Spoil
 from tests.support.worker import Workers
 
 USER = "551140000001"
@@ -58,30 +59,7 @@ async def test_the_journal_is_reached_encrypted_only(
         assert "reachable, schema and key are right" in doctor.out
 
 
-Spoil = Callable[[TlsPostgres, Authority, Authority], None]
-
-
-def another_authority(postgres: TlsPostgres, _: Authority, stranger: Authority) -> None:
-    postgres.show(stranger.server(HOST))
-
-
-def another_name(postgres: TlsPostgres, authority: Authority, _: Authority) -> None:
-    postgres.show(authority.server("db.example"))
-
-
-def expired(postgres: TlsPostgres, authority: Authority, _: Authority) -> None:
-    postgres.show(authority.server(HOST, ends=timedelta(days=-1)))
-
-
-@pytest.mark.parametrize(
-    ("spoil", "said"),
-    [
-        (another_authority, "unable to get local issuer certificate"),
-        (another_name, "IP address mismatch"),
-        (expired, "certificate has expired"),
-    ],
-    ids=lambda value: getattr(value, "__name__", None),
-)
+@EACH_WRONG_CERTIFICATE
 async def test_a_certificate_that_is_not_right_stops_the_start_with_a_sentence(
     spoil: Spoil,
     said: str,
