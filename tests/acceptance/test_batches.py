@@ -123,8 +123,10 @@ async def test_3000_customers_with_faults_and_bad_rows_end_equal_on_both_sides(s
     await stage.here("platforms", "pause", PLATFORM, "--reason", "nothing is to end yet")
     words = ("--skip-bad", "--follow", "--report", str(out), "--batch", "friday")
     running = asyncio.create_task(onboard(stage, file, *words))
-    await five_hundred_rows_in_flight(stage, running)
-    await stage.here("platforms", "resume", PLATFORM, "--reason", "go on")
+    try:
+        await five_hundred_rows_in_flight(stage, running)
+    finally:
+        await stage.here("platforms", "resume", PLATFORM, "--reason", "go on")
     done = await running
     await stage.platform.heal()
     assert done.code == 1, done.out + done.err  # bad rows are not "all well"

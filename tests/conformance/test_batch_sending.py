@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +70,36 @@ async def test_passwords_are_synced_before_their_rows_are_published(
     passwords.close()
     assert out.portions == [CHUNK, CHUNK, 250 - 2 * CHUNK]
     assert len(set(out.sent)) == 250
+
+
+async def test_a_count_from_before_lets_no_more_rows_out(
+    journal: StoredJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watch counts in the journal while the sender sends: what went out meanwhile is open all the same."""
+    batches, counted = Batches(journal), asyncio.Event()
+    batch = await batches.begin(new(total=2))
+    progress = Progress(total=2)
+    sender = Sender(batches, batch, Taking(), None, progress, Terms())
+    states = Batches.states
+
+    async def slowly(self: Batches, batch: Any) -> dict[str, int]:
+        found = await states(self, batch)
+        counted.set()
+        for _ in range(50):  # the sender's turn, were it not to wait
+            await asyncio.sleep(0.01)
+        return found
+
+    monkeypatch.setattr(Batches, "states", slowly)
+    looking = asyncio.create_task(sender.watch.look())
+    await counted.wait()
+    await sender._chunk([replace(made(number), blanks={}) for number in (2, 3)])
+    await looking
+    assert progress.open == 2
+
+
+class Taking(Bulk):
+    def __init__(self) -> None:
+        return
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        return

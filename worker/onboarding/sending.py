@@ -128,6 +128,9 @@ class Watch:
         self._progress = progress
         self._around = 0  # where the slow round over all open rows is
         self.looked = asyncio.Event()
+        # Held while rows are counted in the journal, and while the sender adds some: else a count from before would
+        # be taken for what is open now, and more than `in_flight` rows go out.
+        self.counting = asyncio.Lock()
 
     async def begin(self) -> None:
         self._progress.states = await self._batches.counts(self.batch)
@@ -151,7 +154,8 @@ class Watch:
             after = last
         _, _, last = await self._batches.gather(self.batch, max(after, self._around))
         self._around = 0 if last is None else last
-        self._progress.know(await self._batches.states(self.batch))
+        async with self.counting:
+            self._progress.know(await self._batches.states(self.batch))
         self.looked.set()
         return time.monotonic() - start
 
@@ -282,8 +286,9 @@ class Sender:
             await self._bulk.publish(
                 [message for one, send in sends for message in self._messages(one, send)]
             )
-            fresh = await patiently(lambda: self._batches.sent([send.row for _, send in sends]))
-            self._progress.add({"sending": -fresh, "sent": fresh})
+            async with self.watch.counting:
+                fresh = await patiently(lambda: self._batches.sent([send.row for _, send in sends]))
+                self._progress.add({"sending": -fresh, "sent": fresh})
         self._count(rows, answers, len(sends))
 
     def _count(self, rows: Sequence[Made], answers: Sequence[Send | Known], sent: int) -> None:
