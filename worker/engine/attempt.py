@@ -47,14 +47,14 @@ async def attempt(claim: Claim, line: Line) -> Went | None:
     return await call_plainly(claim, line, step, left)
 
 
-def not_now(claim: Claim, line: Line, step: Step | None = None) -> Went | None:
+def not_now(claim: Claim, line: Line, step: Step | None = None, left: tuple[Step, ...] = ()) -> Went | None:
     """Nothing new is to be begun: the platform is stopped, or a person has paused such commands."""
     if line.closed:
-        return Went(GIVEN_BACK, step, outcome="given_back")
+        return Went(GIVEN_BACK, step, left, "given_back")
     if line.paused(claim):
-        return Went(PAUSED, step, outcome="paused")
+        return Went(PAUSED, step, left, "paused")
     if past_its_time(claim, line.waited(claim)):
-        return Went(PAST_ITS_TIME, step, outcome="expired")
+        return Went(PAST_ITS_TIME, step, left, "expired")
     return None
 
 
@@ -95,7 +95,7 @@ async def call_plainly(claim: Claim, line: Line, step: Step, left: tuple[Step, .
     """Reads, and what may be repeated without harm once the window has ended: the claim is their "sent"."""
     if (gone := await line.turn(claim)) is not None:
         return Went(gone, step, left, outcome="given_back")
-    if (back := not_now(claim, line, step)) is not None:
+    if (back := not_now(claim, line, step, left)) is not None:
         return back
     if (over := await line.over_limit(claim, step)) is not None:
         return Went(Park(over), step, left, "over_limit")
@@ -145,7 +145,7 @@ async def call_with_evidence(claim: Claim, line: Line, step: Step, left: tuple[S
         return judged
     if (gone := await line.turn(claim)) is not None:
         return Went(gone, step, left, outcome="given_back")
-    if (back := not_now(claim, line, step)) is not None:
+    if (back := not_now(claim, line, step, left)) is not None:
         return back
     if (over := await line.over_limit(claim, step)) is not None:
         return Went(Park(over), step, left, "over_limit")
