@@ -215,7 +215,7 @@ def test_no_link_is_made_whose_address_nobody_knows(
     at_home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (at_home / "worker.toml").write_text("[console]\nport = 0\n")
-    assert "console.port = 0" in sentence(("console", "link"), 2, capsys)
+    assert "console.port = 0" in sentence(("console", "link", "--reason", "x"), 2, capsys)
 
 
 def test_a_platform_that_was_not_reached_offers_nothing(capsys: pytest.CaptureFixture[str]) -> None:
