@@ -162,6 +162,7 @@ def lost(claim: Claim, due_in: float = 0.0, **more: Any) -> Settlement:
             open_window=True,
             outcome="unclear",
             failing=True,
+            left=(),
         ),
         **more,
     )
@@ -177,7 +178,10 @@ def still_unknown(claim: Claim, due_in: float = 0.0) -> Settlement:
 def parked(claim: Claim, effect: EffectSeen = EffectSeen.NONE, **more: Any) -> Settlement:
     code = Code.EFFECT_UNKNOWN if effect is EffectSeen.UNKNOWN else Code.GAVE_UP
     return replace(
-        Settlement(claim, State.PARKED, effect=effect, problem=Problem(code, "a person must decide")), **more
+        Settlement(
+            claim, State.PARKED, effect=effect, problem=Problem(code, "a person must decide"), left=()
+        ),
+        **more,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -117,6 +118,17 @@ async def test_rule_8_1_one_that_did_some_steps_is_resolved_as_partly_applied(jo
     await journal.resolve("m-1", False, "ann", "the second step did nothing")
     [seen] = await results(journal, "rejected")
     assert (seen.data["effect"], seen.data["steps"]) == ("applied", [{"name": "one", "status": "done"}])
+
+
+async def test_one_whose_rest_nobody_will_run_can_be_given_up(journal: StoredJournal) -> None:
+    """Its platform may have left the settings: then no worker ever takes it, and it would hold its key for ever."""
+    reading = await in_doubt(journal)
+    await settle(journal, replace(parked(reading, EffectSeen.UNKNOWN), left=("one", "two")))
+    resolved = await journal.resolve("m-1", True, "ann", "seen", waive=True)
+    assert resolved["state"] == "waiting"
+    assert (await journal.cancel("m-1", "ann", "the platform is gone"))["state"] == "rejected"
+    [seen] = await results(journal, "rejected")
+    assert (seen.data["effect"], seen.data["error"]["code"]) == ("applied", "partly_done")
 
 
 async def test_rule_8_1_after_a_resolve_as_not_applied_the_key_is_free(journal: StoredJournal) -> None:

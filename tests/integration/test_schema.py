@@ -118,6 +118,17 @@ async def test_an_older_schema_stops_the_start_and_names_the_cure(url: str) -> N
     assert await schema.prepare(url, only_empty=False) == "up to date"
 
 
+async def test_nothing_is_upgraded_under_a_worker_that_runs(url: str) -> None:
+    """It would go on with what it does not understand."""
+    await on(url, migrate("0001"))
+    now = "extract(epoch FROM now())" if url.startswith("postgresql") else "strftime('%s', 'now')"
+    await on(url, sql(f"INSERT INTO processes (owner, beat_at, started_at) VALUES ('worker-1', {now}, 1)"))
+    with pytest.raises(JournalError, match=r"worker-1.*stop them"):
+        await schema.prepare(url, only_empty=False)
+    await on(url, sql("UPDATE processes SET beat_at = beat_at - 31"))
+    assert "0001" in await schema.prepare(url, only_empty=False)
+
+
 async def test_an_upgrade_keeps_what_is_there_and_counts_it(url: str) -> None:
     await on(url, migrate("0001"))
     insert = (

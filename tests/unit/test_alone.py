@@ -28,6 +28,13 @@ SETTINGS = SippulseSettings.model_validate(
 )
 
 
+class Renewing:
+    """A journal that lets every claim live."""
+
+    async def renew(self, claim: Claim) -> bool:
+        return True
+
+
 class Unused:
     """Nothing is asked of the platform."""
 
@@ -37,7 +44,7 @@ class Unused:
 async def while_another_is_inside(state: State) -> Settlement:
     """How a claim in this state is settled, whose processes have died twice."""
     platform: Any = Unused()
-    journal: Any = None  # nothing is written
+    journal: Any = Renewing()  # nothing is written
     gate, line = Gate(), Line(platform, SETTINGS, journal, Telemetry())
     claim = Claim(1, 1, "us", 3, 130.0, 100.0, state, VIEW, {}, attempts=1, lapsed=2)
     guard = line.guards[claim.id, claim.fence] = LeaseGuard(math.inf)

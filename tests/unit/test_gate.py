@@ -131,7 +131,8 @@ class Slow:
 
     def __init__(self, gate: Gate) -> None:
         itself: Any = self
-        journal: Any = None  # a lease is long enough here
+        journal: Any = self
+        self.renewed: list[int] = []
         self.gate = gate
         self.line = Line(itself, SippulseSettings.model_validate(SETTINGS), journal, Telemetry())
         self.line._rate.per_second = 0.01
@@ -144,6 +145,10 @@ class Slow:
         guard = self.line.guards[claim.id, claim.fence] = LeaseGuard(math.inf)
         with self.gate.place(alone=alone, patience=30.0) as guard.place:
             return await self.line.turn(claim)
+
+    async def renew(self, claim: Claim) -> bool:
+        self.renewed.append(claim.id)
+        return True
 
     def turns_come(self) -> None:
         self.line._rate.per_second = 1000.0
@@ -172,8 +177,10 @@ async def test_p5_one_that_has_to_run_alone_waits_for_its_turn_with_the_gate_ope
     slow.turns_come()
     await eventually(lambda: gate.closed)
     assert not waiting.done(), "it waits for those inside"
+    assert slow.renewed == [1], "what it waits for the others does not come off its lease"
     await other.leave()
     assert await waiting is None
+    assert slow.renewed == [1, 1]
 
 
 async def test_rule_1_one_that_has_to_run_alone_gives_way_to_another_while_its_turn_is_far() -> None:

@@ -13,7 +13,7 @@ from worker.domain.effect import Effect, Risk
 from worker.domain.evidence import Reading
 from worker.domain.lifecycle import EffectSeen, State
 from worker.domain.outcome import Exchange
-from worker.engine.attempt import past_its_time, remaining, unplanned
+from worker.engine.attempt import not_now, past_its_time, remaining, unplanned
 from worker.engine.lease import LeaseGuard
 from worker.engine.runner import cut_short
 from worker.engine.settle import scrubbed, settlement, unspeakable
@@ -41,6 +41,20 @@ def claimed(**changes: Any) -> Claim:
 
 def settled(decision: Decision, claim: Claim | None = None, **went: Any) -> Settlement:
     return settlement(claim or claimed(), Went(decision, **{"step": step("block"), **went}), 7.0)
+
+
+class Closed:
+    """A line that begins nothing new."""
+
+    closed = True
+
+
+def test_rule_8_1_what_is_given_back_still_knows_the_steps_that_come_after_it() -> None:
+    """Else a person's word about its call would end it as if that were all of it."""
+    line: Any = Closed()
+    went = not_now(claimed(), line, step("outgoing"), (step("incoming"), step("reload")))
+    assert went is not None
+    assert settlement(claimed(), went, 0.0).left == ("outgoing", "incoming", "reload")
 
 
 # Steps --------------------------------------------------------------------------------------------------

@@ -144,12 +144,13 @@ class Flights(Channel):
 def frames(event: Outgoing, channel: int, most: int) -> bytes:
     """The event as AMQP carries it; `most` bytes of its body in a frame. Raises ValueError and the like if it cannot."""
     header, body = properties(event), event.body
+    step = most if most > 0 else max(len(body), 1)  # RabbitMQ may set no limit
     size = struct.pack(">HHQ", BASIC, 0, len(body))
     return b"".join(
         (
             method(channel, event.exchange, event.routing_key),
             frame(HEADER, channel, size + header),
-            *(frame(BODY, channel, body[at : at + most]) for at in range(0, len(body), most)),
+            *(frame(BODY, channel, body[at : at + step]) for at in range(0, len(body), step)),
         )
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from worker.domain.decide import Decision, Doubt, Finish, Park, Reject, decide
+from worker.domain.decide import Again, Decision, Doubt, Finish, Park, Reject, decide
 from worker.domain.effect import Effect, Risk
 from worker.domain.evidence import NoEffect, Reading, TookEffect, Undecided, Verdict, judge
 from worker.domain.lifecycle import RESOLVED, UNNAMED, State
@@ -136,9 +136,13 @@ def gone_by_our_own_hand(claim: Claim, step: Step, outcome: Outcome) -> bool:
 async def call_with_evidence(claim: Claim, line: Line, step: Step, left: tuple[Step, ...]) -> Went | None:
     """Creates and increments: without the state before, nobody could tell afterwards."""
     before = await line.look(step, None, claim)
+    if isinstance(before, Again):
+        return Went(before, step, left, "given_back")
     if not isinstance(before, Reading):
         return Went(await unread(claim, line, before), step, left, "unread")
     since = await since_the_refusal(claim, line, step, before)
+    if isinstance(since, Again):
+        return Went(since, step, left, "given_back")
     if not isinstance(since, Reading):
         return Went(await unread(claim, line, since), step, left, "unread")
     if (judged := judged_before(claim, line, step, left, since)) is not None:
@@ -158,7 +162,9 @@ async def call_with_evidence(claim: Claim, line: Line, step: Step, left: tuple[S
     return Went(decision, step, left, went, reply.exchange, after, unverified, before)
 
 
-async def since_the_refusal(claim: Claim, line: Line, step: Step, before: Reading) -> Reading | Unread:
+async def since_the_refusal(
+    claim: Claim, line: Line, step: Step, before: Reading
+) -> Reading | Unread | Again:
     """Money that a refusal may have hidden is looked for with the calls made since its own `before`."""
     earlier = [e.reading for e in claim.evidence if e.step == step.name and e.kind == "before"]
     if step.effect is not Effect.INCREMENT or not claim.unverified or not earlier:

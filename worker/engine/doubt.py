@@ -35,6 +35,8 @@ async def read_again(claim: Claim, line: Line, todo: tuple[Step, ...]) -> Went:
     if line.closed:  # it was claimed before the platform was held, paused or found broken
         return Went(Doubt(0.5, "the platform is not to be read now", counted=False), step, left, "given_back")
     now = await line.look(step, before, claim)
+    if isinstance(now, Again):
+        return Went(Doubt(now.after, now.why, counted=False), step, left, "given_back")
     if not isinstance(now, Reading):
         return Went(await not_read(line, step, doubt, now), step, left, "unread")
     row = EvidenceRow(step.name, claim.attempts, "closing" if doubt.window_closed else "after", now)

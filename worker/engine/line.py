@@ -120,7 +120,12 @@ class Line:
                     return Again(0.0, "it gives way to one that has to run alone", False, False)
             finally:
                 turn.cancel()  # nobody else's, where it has not come
-        if place is None or await place.close():
+        if place is None or not place.alone:
+            return None
+        lease = claim.lease_until - claim.now
+        await self._renewed(claim, lease)  # waiting for the others must not use up what looks and call need
+        if await place.close():
+            await self._renewed(claim, lease)
             return None
         return Again(place.later, "it could not run alone yet", counted=False, failing=False)
 
@@ -221,10 +226,10 @@ class Line:
         quickly = reply.exchange.ms < QUICK * 1000 and not self.closed
         return quickly and isinstance(reply.outcome, NotSent) and transport_failure(reply.outcome)
 
-    async def look(self, step: Step, before: Reading | None, claim: Claim) -> Reading | Unread:
-        """A reading. For the breaker it is as good as a call."""
+    async def look(self, step: Step, before: Reading | None, claim: Claim) -> Reading | Unread | Again:
+        """A reading. For the breaker it is as good as a call. `Again`: its turn did not come."""
         if (back := await self.turn(claim)) is not None:
-            return NotSent(back.why)
+            return back
         found = await self.platform.look(step, before)
         if isinstance(found, Reading):
             self._breaker.reset()

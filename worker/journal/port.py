@@ -134,7 +134,7 @@ class Settlement:
     effect: EffectSeen = EffectSeen.NONE
     steps: tuple[Mapping[str, Any], ...] = ()  # all finished ones
     risk: Risk | None = None  # of the next step, where one remains
-    left: tuple[str, ...] | None = ()  # names of unfinished steps, the one under way first; None: as it was
+    left: tuple[str, ...] | None = None  # names of unfinished steps, the one under way first; None: as it was
     output: Mapping[str, Any] | None = field(default=None, repr=False)
     secret_output: Mapping[str, Any] | None = field(default=None, repr=False)
     problem: Problem | None = None

@@ -21,6 +21,7 @@ from worker.journal.version import sqlite_path
 
 LOCK = 0x70726F76_00000001  # one process at a time makes or changes the schema
 PATIENCE = 10.0  # seconds for a connection, and for another process that makes the schema
+ALIVE = 30  # seconds since its last sign of life that a process may still run
 NEEDS_A_PERSON = {  # SQLSTATE
     "3D000": "there is no such database on the server: create it, or name another one",
     "28P01": "the server refuses the user or the password",
@@ -57,8 +58,24 @@ def _upgrade(connection: Connection, only_empty: bool) -> str:
             f"the journal has schema {present}, this worker needs {wanted}: stop the workers, back it up,"
             " then run `worker journal upgrade`"
         )
+    if present is not None:
+        _nobody_works(connection)
     command.upgrade(config, "head")
     return f"made schema {wanted}" if present is None else f"upgraded from {present} to {wanted}"
+
+
+def _nobody_works(connection: Connection) -> None:
+    """A worker of the older version would go on with what it does not understand."""
+    now = (
+        "extract(epoch FROM clock_timestamp())"
+        if connection.dialect.name == "postgresql"
+        else "strftime('%s', 'now')"
+    )
+    found = connection.execute(text(f"SELECT owner FROM processes WHERE beat_at > {now} - {ALIVE}"))  # noqa: S608 - ours
+    if owners := [str(row.owner) for row in found]:
+        raise JournalError(
+            f"workers run on this journal ({', '.join(owners[:3])}): stop them, wait half a minute, and say it again"
+        )
 
 
 def _sqlite(path: Path, only_empty: bool) -> str:

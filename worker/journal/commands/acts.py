@@ -118,9 +118,11 @@ async def cancel(tx: Tx, core: Core, name: str, actor: str, reason: str) -> dict
     """
     row = await _locked(tx, name)
     parked = row["state"] == State.PARKED and row["effect"] != EffectSeen.UNKNOWN and not row["unverified"]
-    if not (untouched(row) or parked):
+    steps: Sequence[Mapping[str, Any]] = opened(core.vault, row["steps_sealed"]) or ()
+    # Resolved, and nobody ran the rest yet: nobody may ever, where its platform has left the settings.
+    said = row["state"] == State.WAITING and bool(steps) and steps[-1]["name"] == UNNAMED
+    if not (untouched(row) or parked or said):
         raise ActRefused(_cannot(row, "cancelled"))
-    steps = opened(core.vault, row["steps_sealed"]) or ()
     if steps:
         ending = _given_up(row, steps, actor, reason)
     else:

@@ -173,8 +173,13 @@ class TellingHandler(ResponseHandler):
     def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:
         payload, cause = self._payload, () if exc_cause is None else (exc_cause,)
         super().set_exception(exc, *cause)
-        if isinstance(exc, HttpProcessingError) and payload is not None and payload.exception() is None:
+        if isinstance(exc, HttpProcessingError) and payload is not None and not told(payload):
             payload.set_exception(exc, *cause)
+
+
+def told(payload: aiohttp.StreamReader) -> bool:
+    """It has failed already, or is whole: what comes behind a whole answer is not its fault."""
+    return payload.is_eof() or payload.exception() is not None
 
 
 def open_pool(context: ssl.SSLContext, *, keepalive: float, fresh: bool, trust_env: bool) -> AiohttpTransport:

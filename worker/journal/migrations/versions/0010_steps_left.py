@@ -15,5 +15,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """An older worker ends a command at the step that a person resolved, as it always did."""
+    """Commands that a person resolved have to have ended first: an older worker would make their call again."""
     op.drop_column("commands", "steps_left")
