@@ -43,6 +43,8 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     put("--subscribers", type=int, help="how many they are about (default: one for 15 commands)")
     put("--only", action="append", default=[], metavar="FAULT", help="a fault or a lane of faults by the name "
         "that --list shows; again for more of them (default: all)")  # fmt: skip
+    put("--first", action="append", default=[], metavar="FAULT", help="a fault that comes in any case, before the "
+        "others of its lane; again for more of them")  # fmt: skip
     put("--calm", action="store_true", help="no faults at all: what the workload does when all is well")
     put("--pace", type=float, default=1.0, help="2 leaves twice the time between faults (default: 1)")
     put(
@@ -63,7 +65,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     put("--list", action="store_true", help="name all faults by lane, and stop")
     given = parser.parse_args(words)
     names = {*PACE, *map(kind_of, KINDS)}
-    if unknown := sorted(set(given.only) - names):
+    if unknown := sorted({*given.only, *given.first} - names):
         parser.error(f"unknown fault {unknown[0]!r}: we know {', '.join(sorted(names))}")
     if given.seed != "random" and not given.seed.isdecimal():
         parser.error(f"--seed is a whole number or `random`, not {given.seed!r}")
@@ -80,6 +82,7 @@ def plan_of(given: argparse.Namespace) -> Plan:
         calm=given.calm,
         pace=given.pace,
         quiet=given.quiet,
+        first=tuple(given.first),
     )
 
 
@@ -124,6 +127,7 @@ def told(outcome: Outcome, again: str) -> str:
 def more(given: argparse.Namespace) -> str:
     """What else on the command line made this storm what it was."""
     words = [f'--only "{name}"' for name in given.only]
+    words += [f'--first "{name}"' for name in given.first]
     words += ["--calm"] if given.calm else []
     words += [f"--pace {given.pace:g}"] if given.pace != 1 else []
     words += [f"--subscribers {given.subscribers}"] if given.subscribers else []

@@ -43,7 +43,8 @@ CALM = 2  # looks in a row that find nothing
 class Plan:
     """`only`: names of faults or lanes; empty: all. `calm`: no faults at all, the platform's own neither.
 
-    `pace`: above 1, more time between faults. `quiet`: seconds after the storm until nothing may be left.
+    `pace`: above 1, more time between faults. `first`: faults that come in any case, before the others of their lanes.
+    `quiet`: seconds after the storm until nothing may be left.
     """
 
     seed: int
@@ -54,6 +55,7 @@ class Plan:
     calm: bool = False
     pace: float = 1.0
     quiet: float = QUIET
+    first: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -122,7 +124,7 @@ class Storm:
         rows = max(6, plan.commands // 100)
         self.batch = Batch(arena, plan.seed, rows, kills=0 if plan.calm else KILLS)
         self.copies = Copies(arena.rabbit.url, self.people.orders)
-        self.nemesis = Nemesis(arena, plan.seed, plan.only, plan.pace)
+        self.nemesis = Nemesis(arena, plan.seed, plan.only, plan.pace, plan.first)
         self.posts: dict[str, Post] = {}
         self.left: dict[str, int] = {}
         self.platform_faults: dict[str, int] = {}
