@@ -31,6 +31,8 @@ from tests.faults.platform_breaks import STANDING
 from tests.faults.workload import BULK, INTERACTIVE, Workload, write
 from tests.support.amqp import eventually
 from tests.support.storm import FINAL
+from worker.broker.link import address
+from worker.broker.topology import declare
 
 Say = Callable[[str], None]
 BALANCE = "100.00"
@@ -138,6 +140,8 @@ class Storm:
 
     async def run(self, started: float) -> Outcome:
         ears = [self.results.run(), self.audit.run(), self.copies.run()]
+        # Before anybody else's queue is bound to their exchanges: what RabbitMQ then confirms, the worker's has.
+        await declare(address(self.arena.rabbit.url))
         async with beside(self.arena.supervise(), *ears, self._progress()) as tasks:
             await self._prepare()
             async with beside(self.batch.run()):
