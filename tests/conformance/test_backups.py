@@ -311,7 +311,80 @@ async def test_who_knows_that_nothing_ran_goes_on_as_it_was(copied: StoredJourna
     assert record["details"]["nothing_ran"] is True
 
 
-async def test_nobody_says_it_while_workers_run(old: StoredJournal) -> None:
+async def test_nobody_says_it_while_workers_run(place: Place, old: StoredJournal) -> None:
     await old.heartbeat("worker-1", ["sip-br"])
     with pytest.raises(JournalError, match="worker-1"):
-        await restored.none_runs(old)
+        await restored.none_runs(old, place.url)
+
+
+async def test_nor_while_any_process_has_postgresql_open(other: Place) -> None:
+    """Only engines give signs of life: an intake alone would go on admitting into what was copied."""
+    journal = await other.open()
+    await restored.none_runs(journal, other.url)
+    intake = await other.open()
+    await intake.waiting()
+    with pytest.raises(JournalError, match="a connection of process"):
+        await restored.none_runs(journal, other.url)
+
+
+async def test_a_restore_by_other_means_is_closed_until_all_of_it_is_done(
+    old: StoredJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No mark of ours was on it: whoever is killed half-way must not leave the rest to a worker."""
+    monkeypatch.setattr(restored, "PORTION", 2)
+
+    def killed(done: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await restored.restored(old, "olga", WHY, killed)
+    with pytest.raises(JournalError, match="put back by other means"):
+        await marks.check(old)
+    await restored.restored(old, "olga", WHY)
+    await marks.check(old)
+
+
+async def test_none_of_a_line_is_decided_before_its_window_has_ended(copied: StoredJournal) -> None:
+    """One of the two may have been under way when the journal was lost; nobody knows which."""
+    await restored.restored(copied, "olga", WHY)
+    for name in ("claimed", "behind"):
+        with pytest.raises(ActRefused, match="settle window"):
+            await copied.resolve(name, False, "olga", "not there")
+    waived = await copied.resolve("behind", False, "olga", "not there", waive=True)
+    assert waived["state"] == "rejected"
+    with pytest.raises(ActRefused, match="settle window"):
+        await copied.resolve(
+            "claimed", False, "olga", "the word about one does not end the window of the other"
+        )
+    await close_window(copied)
+    await copied.resolve("claimed", False, "olga", "not there")
+
+
+async def test_what_was_ordered_for_later_still_waits_for_its_time_when_it_is_run_again(
+    place: Place, journal: StoredJournal, tmp_path: Path
+) -> None:
+    in_a_day = await journal.now() + 86400
+    await admit(journal, order("tomorrow", ALICE, not_before=in_a_day))
+    there = await back(place, tmp_path / "backup.db")
+    copied = await there.open()
+    await restored.restored(copied, "olga", WHY)
+    await close_window(copied)
+    await copied.resolve("tomorrow", False, "olga", "not there")
+    await copied.retry("tomorrow", "olga", "it never ran")
+    assert await run_all(copied) == []
+    await there.close()
+
+
+async def _upload(tx: Any) -> None:
+    await tx.run(
+        "INSERT INTO uploads (name, size, sha256, uploaded_by, state, batch, created_at, touched_at)"
+        " VALUES ('f.csv', 1, 'x', 'ana', 'going', 'monday', 1, 1)"
+    )
+
+
+async def test_an_upload_that_was_about_to_send_its_batch_does_not(copied: StoredJournal) -> None:
+    await copied.run(_upload)
+    await restored.restored(copied, "olga", WHY)
+    [upload] = await select(copied, "SELECT state, text FROM uploads")
+    assert upload["state"] == "stopped"
+    assert "may have run since" in upload["text"]

@@ -93,6 +93,10 @@ async def test_credit_that_was_booked_after_the_backup_is_not_booked_again(
     assert "is a backup of sqlite://" in refused.err + refused.out
     assert "worker journal restored" in refused.err + refused.out
 
+    looked = await workers.worker("doctor", "--json")
+    assert looked.code == 1
+    assert "is a backup of" in looked.out
+
     said = await ok(workers, "journal", "restored", *WHY)
     assert "commands parked" in said.out
     assert "worker commands resolve" in said.out

@@ -182,9 +182,15 @@ def _no_file_yet(part: str, text: str, folders: Iterable[Path]) -> Finding:
 
 
 async def _journal(journal: StoredJournal) -> AsyncIterator[Finding]:
+    from worker.journal.backups import marks
+
     before = time.time()
     skew = await journal.now() - (before + time.time()) / 2
-    yield Finding("journal", "well", "reachable, schema and key are right")
+    mark = await journal.run(marks.read)
+    if mark is None:
+        yield Finding("journal", "well", "reachable, schema and key are right")
+    else:
+        yield Finding("journal", "broken", f"no worker starts on it: this journal {mark.words}", marks.ADVICE)
     if abs(skew) > SKEW:
         text = f"the database's clock is {abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} ours"
         yield Finding("clock", "warning", text, "run a time service on both machines")

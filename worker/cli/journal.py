@@ -181,8 +181,11 @@ def _address(text: str) -> str:
 def _progress() -> Callable[[str, int], None]:
     """A line to standard error for every EVERY rows of a table: a large journal takes minutes."""
 
+    told_of: dict[str, int] = {}
+
     def told(table: str, rows: int) -> None:
-        if rows and rows % EVERY == 0:
+        if rows >= told_of.get(table, 0) + EVERY:
+            told_of[table] = rows
             complain(f"{table}: {rows:,} rows")
 
     return told
@@ -208,7 +211,7 @@ async def _quiet(url: str, settings: Settings) -> AsyncIterator[StoredJournal]:
         fail(f"there is no journal at {sqlite_path(url)}", USAGE)
     journal = await open_journal(url, core(settings), exclusive=url.startswith("sqlite"))
     try:
-        await none_runs(journal)
+        await none_runs(journal, url)
         yield journal
     finally:
         await journal.close()
@@ -221,6 +224,7 @@ async def _copied(settings: Settings, to: str, from_: str) -> tuple[dict[str, in
     from worker.journal.backups import marks
     from worker.journal.backups.copying import copy as copied
     from worker.journal.backups.marks import Mark
+    from worker.journal.backups.restored import none_runs
     from worker.settings.values import without_password
 
     ours = journal_url(settings)
@@ -230,28 +234,39 @@ async def _copied(settings: Settings, to: str, from_: str) -> tuple[dict[str, in
         was = await journal.run(marks.read)
         if was is not None and was.how != "backup":
             fail(f"this journal {was.words}. {marks.ADVICE[0].upper()}{marks.ADVICE[1:]}")
-        if was is None:
-            await journal.run(lambda tx: marks.write(tx, Mark("moving", _now(), there)))
+        under_way = was or Mark("moving", _now(), there)
+        await journal.run(lambda tx: marks.write(tx, under_way))
         try:
-            counts = await copied(source, sink, was, _progress())
+            await none_runs(journal, source)  # nobody who began before the mark was there
+            counts = await copied(source, sink, under_way, _progress())
         except BaseException:
             await journal.run(lambda tx: marks.write(tx, was))
             raise
-        if was is None:
+        if was is None:  # closed until the other one is: of two open ones everything would happen twice
             await journal.run(lambda tx: marks.write(tx, Mark("moved", _now(), there)))
+            await _open_up(sink, settings)
     return counts, there
+
+
+async def _open_up(url: str, settings: Settings) -> None:
+    from worker.bootstrap import core
+    from worker.journal.backups import marks
+    from worker.journal.opening import open_journal
+
+    journal = await open_journal(url, core(settings))
+    try:
+        await journal.run(lambda tx: marks.write(tx, None))
+    finally:
+        await journal.close()
 
 
 async def _restored(settings: Settings, reason: str, nothing_ran: bool) -> dict[str, int]:
     from worker.bootstrap import journal_url
     from worker.journal.backups import restored as after
 
-    def told(done: int) -> None:
-        if done and done % 5000 == 0:
-            complain(f"{done:,} commands parked")
-
+    progress = _progress()
     async with _quiet(journal_url(settings), settings) as journal:
         if nothing_ran:
             await after.opened(journal, actor(), reason)
             return {}
-        return await after.restored(journal, actor(), reason, told)
+        return await after.restored(journal, actor(), reason, lambda done: progress("parked", done))

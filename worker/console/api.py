@@ -219,7 +219,7 @@ async def once(
     """Do it once for each key of a person; a repeated request gets the stored answer."""
     if key is None:
         return JSONResponse(dict(await work()))
-    name = hashlib.sha256(f"{person.name}\n{key}".encode()).hexdigest()
+    name = hashlib.sha256(f"{person.name}\n{person.role}\n{key}".encode()).hexdigest()
     vault = office.journal.journal.core.vault  # keyed: a PIN behind a plain hash could be guessed
     request = vault.content_mac(json.dumps([what, asked], sort_keys=True).encode())
     try:

@@ -185,7 +185,7 @@ class Office:
     async def allowed(self, person: Person, role: Role, act: str, **about: Any) -> None:
         """Raises NotAllowed, having written it down."""
         if not person.may(role):
-            await self.journal.denied(person, act, f"the role {person.role} may not: {role} may", about)
+            await self.runner.refusals.of(person, act, f"the role {person.role} may not: {role} may", **about)
             raise NotAllowed(f"this needs the role {role}; yours is {person.role}")
 
     # ------------------------------------------------------------ the first admin

@@ -9,9 +9,15 @@ SHORT = 1.0  # seconds: a shorter wait between two tries is not worth a line
 
 
 def window_open(row: Mapping[str, Any]) -> bool:
-    """Whether the settle window of this very command is open."""
+    """Whether the settle window of this command is open, or that of its line before its own has ended."""
     window = row["window"]
-    return window["window_opened"] is not None and window["window_command"] == row["id"]
+    ours = window["window_command"] == row["id"]
+    return window["window_opened"] is not None and (ours or in_doubt_too(row))
+
+
+def in_doubt_too(row: Mapping[str, Any]) -> bool:
+    """Of unknown effect although another one of its line holds the window: after a restore several may be."""
+    return row["effect"] == "unknown" and not row["window_closed"]
 
 
 def window_ends(row: Mapping[str, Any], settles: Mapping[str, float]) -> float | None:

@@ -22,6 +22,10 @@ from worker.journal.version import sqlite_path
 LOCK = 0x70726F76_00000001  # one process at a time makes or changes the schema
 PATIENCE = 10.0  # seconds for a connection, and for another process that makes the schema
 ALIVE = 30  # seconds since its last sign of life that a process may still run
+CONNECTED = (  # only engines give signs of life, and not while they start
+    "SELECT 'a connection of process ' || pid AS owner FROM pg_stat_activity WHERE datname = current_database()"
+    " AND application_name = 'provisioning-worker' AND pid <> pg_backend_pid()"
+)
 NEEDS_A_PERSON = {  # SQLSTATE
     "3D000": "there is no such database on the server: create it, or name another one",
     "28P01": "the server refuses the user or the password",
@@ -71,7 +75,11 @@ def _nobody_works(connection: Connection) -> None:
         if connection.dialect.name == "postgresql"
         else "strftime('%s', 'now')"
     )
-    found = connection.execute(text(f"SELECT owner FROM processes WHERE beat_at > {now} - {ALIVE}"))  # noqa: S608 - ours
+    found = list(
+        connection.execute(text(f"SELECT owner FROM processes WHERE beat_at > {now} - {ALIVE}"))  # noqa: S608 - ours
+    )
+    if connection.dialect.name == "postgresql":
+        found = found or list(connection.execute(text(CONNECTED)))
     if owners := [str(row.owner) for row in found]:
         raise JournalError(
             f"workers run on this journal ({', '.join(owners[:3])}): stop them, wait half a minute, and say it again"

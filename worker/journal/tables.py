@@ -125,9 +125,7 @@ commands = Table(
     Column("first_risk", Text, nullable=False),  # of the first one: a retry begins anew
     _flag("secret_output"),
     Column("steps_sealed", Text),
-    Column(
-        "steps_left", Text
-    ),  # names of unfinished steps, the one under way first; null: no worker has said
+    Column("steps_left", Text),  # names of those not done, the one under way first; null: nobody has said
     _count("attempts"),
     _count("lapsed"),
     Column("owner", Text),

@@ -100,7 +100,9 @@ async def _signed_out(request: Request, there: str) -> Response:
 @router.get("/first/{secret}")
 async def first_page(request: Request, office: Desk, secret: str) -> Response:
     if not await office.is_link(secret[:500]):
-        raise Wrong("this link was used, or is too old: `worker console link` makes another", 404)
+        raise Wrong(
+            "this link was used, or is too old: `worker console link --reason ...` makes another", 404
+        )
     return await page(request, "first.html", problem=None, name="")
 
 
@@ -117,7 +119,9 @@ async def first(
             problem = str(wrong)
         else:
             if not done:
-                raise Wrong("this link was used, or is too old: `worker console link` makes another", 404)
+                raise Wrong(
+                    "this link was used, or is too old: `worker console link --reason ...` makes another", 404
+                )
             return await _made(request, office, name.strip())
     return await page(request, "first.html", 422, problem=problem, name=name)
 

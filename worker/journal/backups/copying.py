@@ -25,6 +25,7 @@ from worker.journal.version import sqlite_path
 from worker.journal.whole import metadata
 
 PORTION = 1000  # rows
+PORTIONS = {"upload_parts": 20, "quarantine": 20}  # of large ones
 PATIENCE = 10.0  # seconds for a connection
 OF_PROCESSES = (
     "processes",
@@ -59,6 +60,8 @@ async def copy(source_url: str, sink_url: str, mark: Mark | None, told: Told) ->
 
     Raises JournalError where the other one is not empty, JournalDown when a database does not answer.
     """
+    if sink_url.startswith("sqlite"):
+        make_file(sqlite_path(sink_url))  # for its owner alone, before anything is in it
     await prepare(sink_url, only_empty=True)
     counts: dict[str, int] = {}
     async with _source(source_url) as source, _sink(sink_url) as sink:
@@ -75,6 +78,10 @@ async def copy(source_url: str, sink_url: str, mark: Mark | None, told: Told) ->
     return counts
 
 
+def portion_of(table: Table) -> int:
+    return PORTIONS.get(table.name, PORTION)
+
+
 def _left_out(table: Table, row: Sequence[Any]) -> bool:
     """The last number is `finish`'s to write, and what the source says of itself is not true of its copy."""
     return (table.name, row[0]) in (("counters", SEQUENCE), ("meta", NAME))
@@ -82,9 +89,8 @@ def _left_out(table: Table, row: Sequence[Any]) -> bool:
 
 async def backup(source_url: str, file: Path, mark: Mark, told: Told) -> dict[str, int]:
     """Into a new SQLite file for its owner alone, which is there when it is whole."""
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    draft = _draft(file)
     try:
-        make_file(draft)
         counts = await copy(source_url, f"sqlite:///{draft.absolute()}", mark, told)
         _put(draft, file)
     except FileExistsError:
@@ -97,12 +103,24 @@ async def backup(source_url: str, file: Path, mark: Mark, told: Told) -> dict[st
     return counts
 
 
+def _draft(file: Path) -> Path:
+    folder = file.absolute().parent
+    if not folder.is_dir():
+        raise JournalError(f"there is no folder {folder}: make it first")
+    return folder / f".{file.name}.{os.getpid()}"
+
+
 def _put(draft: Path, file: Path) -> None:
     """Under its name, without files beside it, and on the disk. Raises FileExistsError: never over another one."""
     with closing(sqlite3.connect(draft, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode=DELETE")
     _sync(draft)
-    os.link(draft, file)
+    try:
+        os.link(draft, file)
+    except PermissionError:  # a file system without links
+        if file.exists():
+            raise FileExistsError from None
+        draft.rename(file)
     _sync(file.absolute().parent)
 
 
@@ -140,7 +158,7 @@ class _File:
 
     async def portions(self, table: Table) -> AsyncIterator[Rows]:
         found = self._connection.execute(_reading(table))
-        while rows := found.fetchmany(PORTION):
+        while rows := found.fetchmany(portion_of(table)):
             yield rows
 
     async def arrivals(self) -> int:
@@ -201,7 +219,7 @@ class _Database:
 
     async def portions(self, table: Table) -> AsyncIterator[Rows]:
         cursor = await self._connection.cursor(_reading(table))
-        while rows := await cursor.fetch(PORTION):
+        while rows := await cursor.fetch(portion_of(table)):
             yield [tuple(row) for row in rows]
 
     async def arrivals(self) -> int:

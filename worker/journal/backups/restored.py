@@ -16,28 +16,34 @@ from worker.journal.core import problem_text, view_of, write_audit
 from worker.journal.driver import Row, Tx
 from worker.journal.journal import StoredJournal
 from worker.journal.port import JournalError
+from worker.journal.schema import ALIVE, CONNECTED
 from worker.messages.catalogue import find
 from worker.messages.errors import Code, Problem
-from worker.messages.events import AuditDraft
+from worker.messages.events import AuditDraft, rfc3339
 
 PORTION = 500  # commands a commit
-ALIVE = 30.0  # seconds since its last sign of life that a process may still run
 PROBLEM = Problem(
     Code.EFFECT_UNKNOWN,
     "the journal was restored from a backup: whether it ran since that was taken is not known."
     " Look on the platform, then say what took effect",
 )
+OTHERWISE = "a journal that was put back by other means"
 Told = Callable[[int], None]  # commands so far
 
 
-async def none_runs(journal: StoredJournal) -> None:
-    """Raises JournalError while a worker runs on it, or did until a moment ago."""
+async def none_runs(journal: StoredJournal, url: str) -> None:
+    """Raises JournalError while a worker runs on it, or did until a moment ago.
+
+    Only engines give signs of life; of the other roles a file knows by its lock, PostgreSQL by their connections.
+    """
 
     async def work(tx: Tx) -> list[str]:
         rows = await tx.rows(
             "SELECT owner FROM processes WHERE beat_at > $1::float8 ORDER BY owner", tx.now - ALIVE
         )
-        return [row["owner"] for row in rows]
+        if not rows and url.startswith("postgresql"):
+            rows = await tx.rows(CONNECTED)
+        return [str(row["owner"]) for row in rows]
 
     if owners := await journal.run(work):
         raise JournalError(
@@ -53,6 +59,7 @@ async def restored(
 
     Returns how many of each: parked, waiting (they only read), batches, acts, sessions.
     """
+    await journal.run(_closed)
     counts = {"parked": 0, "waiting": 0}
     last = 0
     while True:
@@ -64,7 +71,10 @@ async def restored(
 
     async def end(tx: Tx) -> dict[str, int]:
         # All of a command may have run since: whoever says that it took effect says it of the whole, and ends it.
-        await tx.run("UPDATE commands SET steps_left = '[]' WHERE state = 'parked' AND effect = 'unknown'")
+        await tx.run(
+            "UPDATE commands SET steps_left = '[]' WHERE finished_at IS NULL AND state = 'parked'"
+            " AND effect = 'unknown' AND COALESCE(steps_left, '') <> '[]'"
+        )
         [reads] = await tx.rows(
             "SELECT count(*) AS n FROM commands WHERE finished_at IS NULL AND state = 'waiting'"
         )
@@ -73,6 +83,12 @@ async def restored(
         return found
 
     return counts | await journal.run(end)
+
+
+async def _closed(tx: Tx) -> None:
+    """No worker starts before all of it is done, also on what no backup of ours has marked."""
+    if await marks.read(tx) is None:
+        await marks.write(tx, marks.Mark("backup", rfc3339(tx.now) or "", OTHERWISE))
 
 
 async def opened(journal: StoredJournal, actor: str, reason: str) -> None:
@@ -135,7 +151,7 @@ async def _park(tx: Tx, journal: StoredJournal, rows: Sequence[Row]) -> None:
     arrivals = dict(zip(joining, await tx.numbers(len(joining), "admission") if joining else [], strict=True))
     await tx.many(
         "UPDATE commands SET state = 'parked', effect = 'unknown', problem = $2, arrival = COALESCE(arrival, $3),"
-        " due_at = NULL, owner = NULL, lease_until = NULL, fence = fence + 1, paused_for = NULL, paused_at = NULL"
+        " steps_left = '[]', window_closed = false, due_at = NULL, owner = NULL, lease_until = NULL, fence = fence + 1, paused_for = NULL, paused_at = NULL"
         " WHERE id = $1",
         [(row["id"], problem_text(PROBLEM), arrivals.get(row["id"])) for row in rows],
     )
@@ -165,6 +181,12 @@ async def _stopped(tx: Tx, actor: str, reason: str) -> dict[str, int]:
         "UPDATE batches SET paused_by = $1, paused_reason = $2 WHERE state = 'sending' AND paused_by IS NULL",
         actor,
         f"the journal was restored: {reason}",
+    )
+    await tx.run(  # those that had not begun their batch, or were to send failed rows once more
+        "UPDATE uploads SET state = 'stopped', touched_at = $1::float8, text = $2 WHERE state = 'going'"
+        " AND NOT EXISTS (SELECT 1 FROM batches b WHERE b.name = uploads.batch AND b.state = 'sending')",
+        tx.now,
+        "the journal was restored: its rows may have run since",
     )
     acts = await tx.run(
         "UPDATE console_acts SET state = 'stopped', text = 'the journal was restored', ended_at = $1::float8"

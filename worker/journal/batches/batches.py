@@ -347,7 +347,9 @@ class Batches:
 
         async def work(tx: Tx) -> str | None:
             rows = await tx.rows(
-                "SELECT message_id, type FROM commands WHERE partition_key = ANY($1::text[]) AND id > $2 AND source <> $3"
+                "SELECT message_id, type FROM commands WHERE partition_key = ANY($1::text[]) AND source <> $3"
+                # One that was ordered before, for later, joined the line after it, or has yet to.
+                " AND (id > $2 OR arrival > $2 OR (arrival IS NULL AND finished_at IS NULL))"
                 " AND source <> $4 AND (finished_at IS NULL OR effect <> 'none')"
                 " AND type NOT LIKE '%.get.v1' ORDER BY id LIMIT 1",
                 list(keys), command, batch.source, source_of(f"{batch.name}-undo"),

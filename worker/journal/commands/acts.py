@@ -155,13 +155,15 @@ async def resolve(
             f"command {row['id']} is {row['state']} with effect {row['effect']}: nothing is to be resolved"
         )
     [lane] = await tx.rows("SELECT * FROM lanes WHERE id = $1", row["lane_id"])
-    open_window = lane["window_opened"] is not None and lane["window_command"] == row["id"]
+    ours = lane["window_command"] == row["id"]
+    # After a restore several of one line may be in doubt: none of them is decided before its window has ended.
+    open_window = lane["window_opened"] is not None and (ours or not row["window_closed"])
     if open_window and not waive:
         raise ActRefused(
             f"the settle window of command {row['id']} has not ended: its call may still take effect."
             " Wait for it, or waive it (--waive-window) if you know that the platform will not apply it any more"
         )
-    if open_window:
+    if open_window and ours:
         await tx.run(
             "UPDATE lanes SET window_command = NULL, window_opened = NULL, window_first = NULL, window_last = NULL"
             " WHERE id = $1",
@@ -326,6 +328,11 @@ async def _again(
     return made
 
 
+def is_ahead(row: Row, now: float) -> bool:
+    """It was ordered for a time that has not come: a restore parks such a one as well."""
+    return row["not_before"] is not None and row["not_before"] > now
+
+
 async def _make(
     tx: Tx, core: Core, row: Row, data: Mapping[str, Any] | None, depends_on: int | None
 ) -> dict[str, Any]:
@@ -343,7 +350,7 @@ async def _make(
         traceparent=row["traceparent"],
         tracestate=row["tracestate"],
         batch_id=row["batch_id"],
-        not_before=None if depends_on is None else row["not_before"],
+        not_before=row["not_before"] if depends_on is not None or is_ahead(row, tx.now) else None,
         priority=row["priority"],
         reply_to=row["reply_to"],
     )
