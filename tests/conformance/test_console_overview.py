@@ -133,7 +133,7 @@ async def test_a_platform_whose_calls_take_most_of_their_time_is_slow_and_the_fi
     text = (await vera.get("/")).text
     said = panel(text)
     assert said["state"] == "slow"
-    assert said["calls, p50 / p99"] == "200 ms / 9 s"
+    assert said["calls to the platform, p50 / p99"] == "200 ms / 9 s"
     assert "it is slow: 2 of its last 12 calls took more than 5 s, half of its timeout" in text
     assert "All is well" not in text
     assert "One thing needs a look" in text
@@ -147,7 +147,7 @@ async def test_slow_is_what_calls_are_now_not_what_they_were(front: Front, journ
     await change(journal, "UPDATE attempts SET at = at - 301")
     said = panel((await (await front.person("vera", "viewer")).get("/")).text)
     assert said["state"] == "well"
-    assert said["calls, p50 / p99"] == "– / –"
+    assert said["calls to the platform, p50 / p99"] == "– / –"
 
 
 def test_one_call_makes_no_platform_slow_nor_does_one_in_a_hundred() -> None:

@@ -106,7 +106,7 @@ PORTUGUESE = {
     "at most {count} a minute": "no máximo {count} por minuto",
     "a minute": "por minuto",
     "arrival to end": "da chegada ao fim",
-    "calls": "chamadas",
+    "calls to the platform": "chamadas à plataforma",
     "succeeded, last hour": "concluídos, última hora",
     "{count} failing": "{count} falhando",
     "Last hour": "Última hora",
