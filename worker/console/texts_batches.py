@@ -71,6 +71,7 @@ PORTUGUESE = {
     "Change the rate": "Mudar o ritmo",
     "Cancel what waits": "Cancelar o que aguarda",
     "Send the failed rows again": "Enviar de novo as linhas que falharam",
+    "nothing: it has ended": "nada: terminou",
     "It can be taken back on the command line:": "Pode ser desfeito na linha de comando:",
     "changed in the file and not sent again": "mudou no arquivo e não foi enviada de novo",
     "no row": "nenhuma linha",

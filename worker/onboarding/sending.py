@@ -19,7 +19,7 @@ from worker.journal.port import JournalDown
 from worker.onboarding.check import off_loop
 from worker.onboarding.passwords import Entry, PasswordFile
 from worker.onboarding.publishing import Bulk, Message
-from worker.onboarding.rows import Made, generated
+from worker.onboarding.rows import Finding, Made, generated
 
 T = TypeVar("T")
 # Asked for rows whose turn has come: the same rows, with findings where one is not to be sent after all.
@@ -339,6 +339,10 @@ class Sender:
 def _sentence(one: Made) -> str:
     if not one.findings:
         return "it stands in the file twice, or in an earlier batch: see the report of problems"
-    return "; ".join(
-        f"{f.column or f.field}: {f.problem}" if f.column or f.field else f.problem for f in one.findings
-    )[:2000]
+    return "; ".join(map(_told, one.findings))[:2000]
+
+
+def _told(found: Finding) -> str:
+    """The column first, where the sentence does not begin with it anyway."""
+    name = found.column or found.field
+    return f"{name}: {found.problem}" if name and not found.problem.startswith(f"{name}:") else found.problem
