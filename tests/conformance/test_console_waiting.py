@@ -18,7 +18,7 @@ SETTLES = {"sip-br": 120.0}
 
 def row(**more: Any) -> dict[str, Any]:
     return {
-        "id": 7, "platform": "sip-br", "received_at": 100.0, "finished_at": None, "now": 200.0, "attempts_made": [],
+        "id": 7, "platform": "sip-br", "effect": "none", "window_closed": False, "received_at": 100.0, "finished_at": None, "now": 200.0, "attempts_made": [],
         "window": {"window_opened": None, "window_command": None, "window_first": None},
     } | more  # fmt: skip
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import signal
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -206,6 +207,15 @@ def test_a_mariadb_leaves_neither_process_nor_folder_nor_listener(dedicated_mari
     assert not Path(f"/proc/{pid}").exists()
     assert not folder.exists()
     assert not ports.answers(dedicated_mariadb.port)
+
+
+def test_a_database_whose_port_was_taken_meanwhile_comes_up_on_another_one() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        one = PrivatePostgres()
+        one.port = taken.getsockname()[1]
+        with one:
+            assert one.execute("SELECT 1") == "1"
+            assert one.port != taken.getsockname()[1]
 
 
 def test_the_database_says_what_is_wrong_with_a_statement(postgres: PrivatePostgres) -> None:

@@ -25,6 +25,8 @@ from worker.sandbox.processes import Child, Folder, Keeper, ServiceError, alive,
 _PROGRAMS = "/usr/lib/postgresql/*/bin"  # Debian keeps them off the PATH, one folder a version
 _START = 60.0  # seconds; a recovery after `kill` included
 _GRACE = 20.0  # seconds for a clean stop
+_PORTS = 4  # that are tried
+_TAKEN = "Address already in use"
 _USER = "private"
 _USERS = ("postgres", "nobody")  # whom root asks to run it
 # Asks for encryption; a server that is up answers one byte, "S" or "N".
@@ -85,9 +87,11 @@ class PrivatePostgres:
         if self.pid is not None:
             return
         try:
-            if not (self._data / "PG_VERSION").exists():
+            if (self._data / "PG_VERSION").exists():
+                self._start_server()
+            else:
                 self._make_cluster()
-            self._start_server()
+                self._start_first()
         except BaseException:  # a Ctrl-C while it starts leaves nothing behind either
             self.stop()
             raise
@@ -158,6 +162,19 @@ class PrivatePostgres:
             for path in (self.folder, *self.folder.iterdir()):
                 shutil.chown(path, self._user, self._group)
         self._data.chmod(0o700)
+
+    def _start_first(self) -> None:
+        """Nobody knows its port yet: where somebody was quicker to take that, it gets another one."""
+        for left in reversed(range(_PORTS)):
+            try:
+                self._start_server()
+            except ServiceError as error:
+                if _TAKEN not in str(error) or not left:
+                    raise
+                self._forget()
+                self.port = free_port()
+            else:
+                return
 
     def _start_server(self) -> None:
         words = [_program("postgres"), "-D", str(self._data), *_as_words(self._all_settings())]

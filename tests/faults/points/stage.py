@@ -136,6 +136,11 @@ def lines_of(point: str, number: int) -> dict[tuple[str, int], Line]:
     return made
 
 
+def dies_in(line: Line) -> int:
+    """The place of the step over which its process dies; orders that are no effect of the table have one step."""
+    return EFFECTS[line.effect].dies_in if line.effect in EFFECTS else 0
+
+
 class Stage:
     """The places of one point: a virtual host, a journal, a folder."""
 
@@ -212,7 +217,7 @@ class Stage:
             "point": self.point,
             "commands": [line.id for line in lines],
             "fresh": fresh,
-            "steps": {line.id: EFFECTS[line.effect].dies_in for line in lines},
+            "steps": {line.id: dies_in(line) for line in lines},
             "report": str(self._report),
         }
         plan.write_text(json.dumps(words))
