@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,12 @@ def _nobody_works(connection: Connection) -> None:
     )
     if connection.dialect.name == "postgresql":
         found = found or list(connection.execute(text(CONNECTED)))
-    if owners := [str(row.owner) for row in found]:
+    refuse([str(row.owner) for row in found])
+
+
+def refuse(owners: Sequence[str]) -> None:
+    """Raises JournalError where workers run."""
+    if owners:
         raise JournalError(
             f"workers run on this journal ({', '.join(owners[:3])}): stop them, wait half a minute, and say it again"
         )

@@ -15,8 +15,7 @@ from worker.journal.commands.endings import advance, lock_lanes, new_id
 from worker.journal.core import problem_text, view_of, write_audit
 from worker.journal.driver import Row, Tx
 from worker.journal.journal import StoredJournal
-from worker.journal.port import JournalError
-from worker.journal.schema import ALIVE, CONNECTED
+from worker.journal.schema import ALIVE, CONNECTED, refuse
 from worker.messages.catalogue import find
 from worker.messages.errors import Code, Problem
 from worker.messages.events import AuditDraft, rfc3339
@@ -45,10 +44,7 @@ async def none_runs(journal: StoredJournal, url: str) -> None:
             rows = await tx.rows(CONNECTED)
         return [str(row["owner"]) for row in rows]
 
-    if owners := await journal.run(work):
-        raise JournalError(
-            f"workers run on this journal ({', '.join(owners[:3])}): stop them, wait half a minute, and say it again"
-        )
+    refuse(await journal.run(work))
 
 
 async def restored(
